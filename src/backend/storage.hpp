@@ -1,0 +1,90 @@
+// Device memory in blocks that are counted and cached. Law: a block goes back to its arena when the last Tensor on it
+// dies and is handed out again, so a steady-state training step allocates nothing. Blocks never move. An arena belongs
+// to one Backend and must outlive every tensor made from it. One host thread allocates.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "src/backend/device.hpp"
+
+namespace athanor {
+
+class Arena;
+
+/// A block of device memory. Made by an Arena only.
+struct StorageBlock {
+  std::byte* data = nullptr;
+  std::size_t capacity_bytes = 0;
+  Arena* arena = nullptr;
+  std::atomic<std::int64_t> references{0};
+};
+
+/// Shared ownership of a StorageBlock (an intrusive counter: copying costs no heap allocation).
+class StorageRef {
+ public:
+  StorageRef() = default;
+  explicit StorageRef(StorageBlock* block) noexcept : block_(block) { acquire(); }
+  StorageRef(const StorageRef& other) noexcept : block_(other.block_) { acquire(); }
+  StorageRef(StorageRef&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  StorageRef& operator=(StorageRef other) noexcept {
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  ~StorageRef() { release(); }
+
+  explicit operator bool() const { return block_ != nullptr; }
+  std::byte* data() const { return block_ ? block_->data : nullptr; }
+  const StorageBlock* block() const { return block_; }
+
+ private:
+  void acquire() noexcept {
+    if (block_) block_->references.fetch_add(1, std::memory_order_relaxed);
+  }
+  void release() noexcept;
+
+  StorageBlock* block_ = nullptr;
+};
+
+/// What an arena holds, in bytes.
+struct MemoryStatistics {
+  std::size_t in_use_bytes = 0;       ///< handed out now
+  std::size_t peak_in_use_bytes = 0;  ///< most handed out at once since the last reset_peak
+  std::size_t reserved_bytes = 0;     ///< taken from the system
+  std::int64_t system_allocations = 0;  ///< times the system was asked for memory: constant in a steady state
+};
+
+/// Caching allocator. Sizes are rounded up to a class (at most 1/8 above the request); a freed block waits in its class.
+class Arena {
+ public:
+  virtual ~Arena() = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  /// @throws Error when the system has no memory left, with the request and what is in use.
+  StorageRef allocate(std::size_t bytes);
+  const MemoryStatistics& statistics() const { return statistics_; }
+  void reset_peak() { statistics_.peak_in_use_bytes = statistics_.in_use_bytes; }
+
+ protected:
+  Arena() = default;
+  /// Returns every cached block to the system; call from the destructor of the most derived class.
+  void release_cached() noexcept;
+  virtual std::byte* system_allocate(std::size_t bytes) = 0;  ///< null when there is none; aligned to at least 64 bytes
+  virtual void system_free(std::byte* data, std::size_t bytes) noexcept = 0;
+
+ private:
+  friend class StorageRef;
+  void give_back(StorageBlock* block) noexcept;
+
+  std::map<std::size_t, std::vector<StorageBlock*>> free_blocks_;  ///< by capacity
+  std::vector<std::unique_ptr<StorageBlock>> blocks_;
+  MemoryStatistics statistics_;
+};
+
+}  // namespace athanor

@@ -1,0 +1,43 @@
+// Streams: queues of device work. Law: operations are enqueued and run in order within a stream; nothing may be assumed
+// done before synchronize(). On "cpu" work runs at once; on "cpu-guarded" it runs late, only inside synchronize(); on
+// CUDA it runs beside the host. Work on two streams is ordered by events only.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+namespace athanor {
+
+class Event;
+
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  /// Blocks until all work enqueued here is done.
+  virtual void synchronize() = 0;
+  /// Enqueues host code (a message over MPI, say) that may touch the tensors it captured. Runs in stream order.
+  virtual void enqueue_host(std::function<void()> work) = 0;
+  /// Marks the present end of this stream.
+  virtual void record(Event& event) = 0;
+  /// Work enqueued here from now on runs after `event`'s mark. The host does not wait.
+  virtual void wait(const Event& event) = 0;
+  /// True where enqueued work has run by the time the call returns; callers may then skip building a closure.
+  virtual bool runs_at_once() const { return false; }
+};
+
+/// A mark in a stream, made by Backend::make_event.
+class Event {
+ public:
+  virtual ~Event() = default;
+};
+
+/// Runs `work` at once where the stream allows it (no heap allocation), else enqueues it.
+template <class Work>
+void run_on(Stream& stream, Work&& work) {
+  if (stream.runs_at_once())
+    work();
+  else
+    stream.enqueue_host(std::function<void()>(std::forward<Work>(work)));
+}
+
+}  // namespace athanor

@@ -1,0 +1,68 @@
+// The description of a model: one struct covers DeepSeek-V3/V2-Lite, Qwen2/2.5/3 and Llama-3.
+// Names are those of the DeepSeek-V3 report and of the field; defaults are DeepSeek-V3's published values where the
+// model family fixes one. Plain data: io/options binds it to the command line.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "src/base/dtype.hpp"
+
+namespace athanor {
+
+enum class AttentionKind : std::uint8_t { mla, gqa };
+enum class RopeScaling : std::uint8_t { none, yarn, llama3 };
+
+struct RopeConfig {
+  double theta = 10000.0;
+  RopeScaling scaling = RopeScaling::none;
+  double factor = 40.0;
+  std::int64_t original_max_positions = 4096;
+  double beta_fast = 32.0, beta_slow = 1.0;             ///< YaRN
+  double mscale = 1.0, mscale_all_dim = 1.0;            ///< YaRN; the softmax scale is multiplied by m(factor, mscale_all_dim)^2
+  double low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< Llama-3
+};
+
+struct ModelConfig {
+  std::int64_t vocab_size = 256;
+  std::int64_t dim = 128;
+  std::int64_t num_layers = 4;
+  std::int64_t max_positions = 4096;  ///< rows of the rotary tables
+  double norm_eps = 1e-6;
+  double init_std = 0.006;
+  bool tied_head = false;
+
+  AttentionKind attention = AttentionKind::mla;
+  std::int64_t num_heads = 4;
+  // MLA
+  std::int64_t q_lora_rank = 0;  ///< 0: no query compression
+  std::int64_t kv_lora_rank = 32;
+  std::int64_t qk_nope_head_dim = 16, qk_rope_head_dim = 16, v_head_dim = 16;
+  // GQA
+  std::int64_t num_kv_heads = 4, head_dim = 32;
+  bool qkv_bias = false;  ///< Qwen2
+  bool qk_norm = false;   ///< Qwen3
+
+  bool rope_interleaved = true;  ///< DeepSeek; false: rotate-half (Qwen, Llama)
+  RopeConfig rope;
+
+  std::int64_t inter_dim = 512;  ///< dense SwiGLU width
+  // Mixture of experts; num_routed_experts = 0: every layer is dense
+  std::int64_t num_routed_experts = 0, num_shared_experts = 1, experts_per_token = 2;
+  std::int64_t moe_inter_dim = 128;
+  std::int64_t first_k_dense = 1;
+  std::int64_t num_expert_groups = 1, num_limited_groups = 1;
+  bool router_sigmoid = true;  ///< V3; false: V2's softmax gate, group score = max, weights not normalised
+  double route_scale = 1.0;
+  double balance_loss_alpha = 1e-4;
+
+  std::int64_t mtp_depth = 0;
+
+  bool is_moe_layer(std::int64_t layer) const { return num_routed_experts > 0 && layer >= first_k_dense; }
+  std::int64_t qk_head_dim() const { return attention == AttentionKind::mla ? qk_nope_head_dim + qk_rope_head_dim : head_dim; }
+
+  /// @throws ConfigError naming the key, the value and the values that would do.
+  void validate() const;
+};
+
+}  // namespace athanor

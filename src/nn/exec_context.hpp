@@ -1,0 +1,55 @@
+// What a layer needs to run: the operations, the streams and the rows of this micro-batch.
+// Law of every Layer (a concept, not a base class):
+//   forward(ctx, x, saved) -> y        fills saved
+//   backward_input(ctx, dy, saved) -> dx   frees what backward_weight will not need
+//   backward_weight(ctx, saved)        grad += dW; frees the rest; any time after backward_input
+//   parameters()                       every Parameter*, in a fixed order
+// A layer keeps no tensor between calls but its parameters: one Saved per micro-batch in flight. Calls allocate tensors
+// from the back end's arena only, never from the heap.
+#pragma once
+
+#include <concepts>
+#include <vector>
+
+#include "src/backend/backend.hpp"
+#include "src/nn/parameter.hpp"
+
+namespace athanor {
+
+/// T = num_sequences * tokens_per_sequence tokens on the device, with what the loss needs. Made by the data layer.
+struct MicroBatch {
+  Tensor tokens_T;        ///< i32
+  Tensor positions_T;     ///< i32, restarting at document starts when documents are isolated, else at row starts
+  Tensor key_begin_T;     ///< i32, first token (of T) that token t may attend to
+  Tensor targets_T;       ///< i32, next token
+  Tensor loss_weights_T;  ///< acc; 1/(valid tokens of the global batch), 0 where there is no target
+  /// MTP module k = 0..D-1: its input token t_{i+k+1}, target t_{i+k+2} and loss weight (lambda/D/valid tokens, 0 past the
+  /// end of the row or document). Empty when D = 0.
+  struct MtpRows {
+    Tensor tokens_T, targets_T, loss_weights_T;
+  };
+  std::vector<MtpRows> mtp;
+  std::int64_t num_sequences = 0, tokens_per_sequence = 0;
+};
+
+struct ExecContext {
+  Backend& ops;
+  Stream& compute;
+  Stream& comm;
+  const MicroBatch& batch;
+  DType dtype = DType::f32;  ///< compute type: activations and weights
+
+  DType acc() const { return accumulation_dtype(dtype); }
+  Tensor empty(const Shape& shape) const { return ops.empty(shape, dtype); }
+  Tensor empty_acc(const Shape& shape) const { return ops.empty(shape, acc()); }
+};
+
+template <class L>
+concept Layer = requires(L layer, typename L::Saved& saved, ExecContext& ctx, const Tensor& t) {
+  { layer.forward(ctx, t, saved) } -> std::same_as<Tensor>;
+  { layer.backward_input(ctx, t, saved) } -> std::same_as<Tensor>;
+  { layer.backward_weight(ctx, saved) } -> std::same_as<void>;
+  { layer.parameters() } -> std::convertible_to<std::vector<Parameter*>>;
+};
+
+}  // namespace athanor

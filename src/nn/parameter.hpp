@@ -1,0 +1,78 @@
+// Parameters and their memory. Law: a layer owns Parameter objects (names, shapes, how to initialise); ParameterStore gives
+// them memory, once: all weights of one type lie in one flat tensor and their gradients in another, in reverse order of
+// registration (about the order in which backward finishes them), each parameter aligned to 64 elements. A bucket is a
+// contiguous range of a group; its length is a multiple of the pad given, so that it splits into equal slices for ZeRO.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "src/backend/backend.hpp"
+#include "src/base/shard_spec.hpp"
+
+namespace athanor {
+
+struct Parameter {
+  enum class Init : std::uint8_t { normal, ones, zeros };
+
+  ShardSpec spec;           ///< canonical name, type, whole shape and this rank's rectangle
+  Init init = Init::normal;
+  double init_std = 0.006;  ///< DeepSeek-V3 report section 4.2
+  bool decay = true;        ///< false for norms, biases
+  bool is_expert = false;   ///< reduced over edp, not dp
+  Tensor weight;            ///< spec.extent of spec.dtype; a view of the store's flat weight
+  Tensor grad;              ///< acc; a view of the store's flat grad. Accumulated by backward_weight
+
+  const std::string& name() const { return spec.name; }
+};
+
+/// State that is no parameter (router selection bias): saved and restored, never differentiated.
+struct StateTensor {
+  ShardSpec spec;
+  Tensor tensor;
+};
+
+/// One flat pair of weights and gradients: parameters of one dtype and one reduction group.
+struct ParameterGroup {
+  struct Member {
+    Parameter* parameter;
+    std::int64_t begin, end;  ///< elements of the flat tensors
+  };
+  struct Bucket {
+    std::int64_t begin, end;  ///< elements; end - begin is a multiple of the pad
+  };
+  DType dtype = DType::f32;
+  bool is_expert = false;
+  Tensor weight, grad;  ///< 1-D of one length; grad acc, undefined when made for inference
+  std::vector<Member> members;
+  std::vector<Bucket> buckets;
+};
+
+class ParameterStore {
+ public:
+  struct Options {
+    bool with_gradients = true;
+    std::int64_t pad_elements = 64;               ///< bucket lengths are multiples (ranks of the data axis times 64)
+    std::int64_t bucket_elements = std::int64_t{1} << 22;  ///< a bucket is closed once it holds this many
+  };
+  /// Gives every parameter its weight and grad; padding is zero. Contents otherwise unspecified until initialize or load.
+  ParameterStore(Backend& ops, std::vector<Parameter*> parameters, const Options& options, Stream& stream);
+
+  /// Fills weights as each parameter's Init says; a pure function of (seed, name, global index).
+  void initialize(std::uint64_t seed, Stream& stream);
+  void zero_gradients(Stream& stream);
+
+  std::vector<ParameterGroup>& groups() { return groups_; }
+  const std::vector<ParameterGroup>& groups() const { return groups_; }
+  const std::vector<Parameter*>& parameters() const { return parameters_; }
+  /// Elements without padding.
+  std::int64_t numel() const;
+
+ private:
+  Backend& ops_;
+  std::vector<Parameter*> parameters_;
+  std::vector<ParameterGroup> groups_;
+};
+
+}  // namespace athanor
