@@ -38,6 +38,7 @@ struct ExecContext {
   Stream& comm;
   const MicroBatch& batch;
   DType dtype = DType::f32;  ///< compute type: activations and weights
+  bool training = true;      ///< false: no backward will follow; layers keep nothing in saved, losses make no gradient
 
   DType acc() const { return accumulation_dtype(dtype); }
   Tensor empty(const Shape& shape) const { return ops.empty(shape, dtype); }
