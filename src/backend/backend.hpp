@@ -3,14 +3,17 @@
 // Laws
 //  * Enqueued: an operation returns when its work is on the stream. Output tensors are made by the caller.
 //  * Types: "x" any of f32, bf16, f64, the same in all activation and weight operands of a call; "acc" is
-//    accumulation_dtype(x): f64 for f64, else f32. Statistics, gradients of weights, router and losses are acc. ids are i32.
-//  * Weight gradients accumulate (dw += ...); activation gradients and outputs overwrite, unless a name or flag says so.
+//    accumulation_dtype(x): f64 for f64, else f32. Statistics, gradients of weights, router and losses are acc. ids are
+//    i32.
+//  * Weight gradients accumulate (dw += ...); activation gradients and outputs overwrite, unless a name or flag says
+//  so.
 //  * Deterministic: the same inputs give the same bits; row r of a row-wise operation does not depend on other rows.
 //  * Optional operands are undefined tensors. Shapes are checked at the call (athanor::Error with both shapes).
 //  * Inside, a norm, a softmax, a sum is computed in acc whatever x is.
 //
-// Legend: T tokens, D model width, I/O in/out features, H query heads, G key/value heads, Q width of one query/key head,
-// V width of one value head (in losses: vocabulary), E experts, K experts a token, R = T*K routed rows, F expert inner width.
+// Legend: T tokens, D model width, I/O in/out features, H query heads, G key/value heads, Q width of one query/key
+// head, V width of one value head (in losses: vocabulary), E experts, K experts a token, R = T*K routed rows, F expert
+// inner width.
 #pragma once
 
 #include <cstddef>
@@ -57,7 +60,8 @@ struct RouterArgs {
   std::int64_t num_groups = 1, num_limited_groups = 1;
   bool normalize_weights = true;  ///< divide by (sum of the chosen + 1e-20)
   double route_scale = 1.0;
-  /// Score of a group: sum of its top_k/num_limited_groups (at least 1) largest selection scores (V3), or its maximum (V2).
+  /// Score of a group: sum of its top_k/num_limited_groups (at least 1) largest selection scores (V3), or its maximum
+  /// (V2).
   bool group_score_is_max = false;
 };
 
@@ -94,8 +98,8 @@ class Backend {
   virtual void copy(Tensor dst, const Tensor& src, Stream& stream) = 0;
   /// Every element = value (any dtype).
   virtual void fill(Tensor dst, double value, Stream& stream) = 0;
-  /// dst = N(0, std^2); element e of the logical tensor named spec.name draws number e of (seed, weight_init, hash(name)),
-  /// so a shard holds what the whole tensor would. dst has spec.extent's shape.
+  /// dst = N(0, std^2); element e of the logical tensor named spec.name draws number e of (seed, weight_init,
+  /// hash(name)), so a shard holds what the whole tensor would. dst has spec.extent's shape.
   virtual void fill_normal(Tensor dst, double std, std::uint64_t seed, const ShardSpec& spec, Stream& stream) = 0;
   /// dst_RD[r] = src_ND[ids_R[r]]. Embedding look-up; also a gather of cache rows.
   virtual void gather_rows(Tensor dst_RD, const Tensor& src_ND, const Tensor& ids_R, Stream& stream) = 0;
@@ -120,26 +124,28 @@ class Backend {
   /// y = silu(gate) * up.
   virtual void swiglu_forward(Tensor y_TF, const Tensor& gate_TF, const Tensor& up_TF, Stream& stream) = 0;
   /// dgate, dup from dy; dgate may be gate's tensor and dup up's.
-  virtual void swiglu_backward(Tensor dgate_TF, Tensor dup_TF, const Tensor& dy_TF, const Tensor& gate_TF, const Tensor& up_TF,
-                               Stream& stream) = 0;
+  virtual void swiglu_backward(Tensor dgate_TF, Tensor dup_TF, const Tensor& dy_TF, const Tensor& gate_TF,
+                               const Tensor& up_TF, Stream& stream) = 0;
 
   // ---- matrix products (gemm.cpp). Operands are read as matrices [flat_rows, last dim].
   /// c = op(a) * op(b) (+ c when accumulate). a, b: x; c: x or acc. Linear: y_TO = x_TI * w_OI^T.
-  virtual void gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, bool accumulate,
-                    Stream& stream) = 0;
-  /// Rows [offsets[e], offsets[e+1]) of x_RI times expert e's matrix: y_RO = x_RI * w_EOI[e]^T. offsets_E1: i32 on the device;
-  /// rows past offsets[E] are left alone.
-  virtual void grouped_gemm(Tensor y_RO, const Tensor& x_RI, const Tensor& w_EOI, const Tensor& offsets_E1, Stream& stream) = 0;
+  virtual void gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b,
+                    bool accumulate, Stream& stream) = 0;
+  /// Rows [offsets[e], offsets[e+1]) of x_RI times expert e's matrix: y_RO = x_RI * w_EOI[e]^T. offsets_E1: i32 on the
+  /// device; rows past offsets[E] are left alone.
+  virtual void grouped_gemm(Tensor y_RO, const Tensor& x_RI, const Tensor& w_EOI, const Tensor& offsets_E1,
+                            Stream& stream) = 0;
   /// dx_RI = dy_RO * w_EOI[e] (+ dx when accumulate).
-  virtual void grouped_gemm_backward_input(Tensor dx_RI, const Tensor& dy_RO, const Tensor& w_EOI, const Tensor& offsets_E1,
-                                           bool accumulate, Stream& stream) = 0;
+  virtual void grouped_gemm_backward_input(Tensor dx_RI, const Tensor& dy_RO, const Tensor& w_EOI,
+                                           const Tensor& offsets_E1, bool accumulate, Stream& stream) = 0;
   /// dw_EOI[e] += dy_RO^T * x_RI over expert e's rows; dw: acc.
-  virtual void grouped_gemm_backward_weight(Tensor dw_EOI, const Tensor& dy_RO, const Tensor& x_RI, const Tensor& offsets_E1,
-                                            Stream& stream) = 0;
+  virtual void grouped_gemm_backward_weight(Tensor dw_EOI, const Tensor& dy_RO, const Tensor& x_RI,
+                                            const Tensor& offsets_E1, Stream& stream) = 0;
 
   // ---- normalisation (norm.cpp)
   /// y_TD = x_TD * rstd_T * w_D, rstd = 1/sqrt(mean(x^2) + eps); keeps rstd_T (acc) for backward.
-  virtual void rms_norm_forward(Tensor y_TD, Tensor rstd_T, const Tensor& x_TD, const Tensor& w_D, double eps, Stream& stream) = 0;
+  virtual void rms_norm_forward(Tensor y_TD, Tensor rstd_T, const Tensor& x_TD, const Tensor& w_D, double eps,
+                                Stream& stream) = 0;
   /// dx_TD = dresidual_TD (optional) + gradient of the norm. dx may be dresidual or dy.
   virtual void rms_norm_backward_input(Tensor dx_TD, const Tensor& dy_TD, const Tensor& x_TD, const Tensor& w_D,
                                        const Tensor& rstd_T, const Tensor& dresidual_TD, Stream& stream) = 0;
@@ -148,67 +154,77 @@ class Backend {
                                         Stream& stream) = 0;
 
   // ---- rotary embedding (rope.cpp)
-  /// Rotates entries [offset, offset+rope_dim) of every head of x_TC in place by the angles of row positions_T[t] (i32) of the
-  /// tables cos_PR, sin_PR (acc, [max_positions, rope_dim/2]).
-  virtual void rope(Tensor x_TC, const Tensor& positions_T, const Tensor& cos_PR, const Tensor& sin_PR, const RopeArgs& args,
-                    Stream& stream) = 0;
+  /// Rotates entries [offset, offset+rope_dim) of every head of x_TC in place by the angles of row positions_T[t] (i32)
+  /// of the tables cos_PR, sin_PR (acc, [max_positions, rope_dim/2]).
+  virtual void rope(Tensor x_TC, const Tensor& positions_T, const Tensor& cos_PR, const Tensor& sin_PR,
+                    const RopeArgs& args, Stream& stream) = 0;
 
   // ---- attention (attention.cpp)
-  /// k_T(H*(n+r)) and v_T(H*v) from kv_T(H*(n+v)) and the shared k_pe_Tr: k head = [k_nope | k_pe]. DeepSeek-V3 report eq. 3-5.
-  virtual void mla_assemble_kv(Tensor k, Tensor v, const Tensor& kv, const Tensor& k_pe, std::int64_t num_heads, Stream& stream) = 0;
+  /// k_T(H*(n+r)) and v_T(H*v) from kv_T(H*(n+v)) and the shared k_pe_Tr: k head = [k_nope | k_pe]. DeepSeek-V3 report
+  /// eq. 3-5.
+  virtual void mla_assemble_kv(Tensor k, Tensor v, const Tensor& kv, const Tensor& k_pe, std::int64_t num_heads,
+                               Stream& stream) = 0;
   /// The transpose: dkv and dk_pe (summed over heads) from dk and dv.
-  virtual void mla_assemble_kv_backward(Tensor dkv, Tensor dk_pe, const Tensor& dk, const Tensor& dv, std::int64_t num_heads,
-                                        Stream& stream) = 0;
+  virtual void mla_assemble_kv_backward(Tensor dkv, Tensor dk_pe, const Tensor& dk, const Tensor& dv,
+                                        std::int64_t num_heads, Stream& stream) = 0;
   /// o_T(HV), lse_TH (acc): token t attends to tokens [key_begin_T[t], t] (i32): causal within its row or document.
   virtual void attention_forward(Tensor o, Tensor lse_TH, const Tensor& q, const Tensor& k, const Tensor& v,
                                  const Tensor& key_begin_T, const AttentionArgs& args, Stream& stream) = 0;
   virtual void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, const Tensor& q, const Tensor& k,
                                   const Tensor& v, const Tensor& o, const Tensor& lse_TH, const Tensor& key_begin_T,
                                   const AttentionArgs& args, Stream& stream) = 0;
-  /// Decode and prefill against a cache: query row r of q_R(HQ) attends to rows [slots_R[r]*L, slots_R[r]*L + lengths_R[r]) of
-  /// k_cache_(S*L)(G*Q) and v_cache (L rows a slot). An undefined v_cache means: the value is the first v_dim entries of the
-  /// key row (absorbed MLA, where the cache row is [c_kv | k_pe]).
-  virtual void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& slots_R,
-                                const Tensor& lengths_R, std::int64_t rows_per_slot, const AttentionArgs& args, Stream& stream) = 0;
-  /// For every head h: y_R(H*B)[h] = x_R(H*A)[h] * w_HAB'[h], w's slice of head h being rows [h*stride + first, + A or B) of the
-  /// matrix w_(H*stride)C. With transpose no: A = C, B = count, y = x * slice^T; with yes: A = count, B = C, y = x * slice.
-  /// Absorbed MLA: q_nope -> latent (yes, slice = W_UK) and latent -> head output (no, slice = W_UV).
+  /// Decode and prefill against a cache: query row r of q_R(HQ) attends to rows [slots_R[r]*L, slots_R[r]*L +
+  /// lengths_R[r]) of k_cache_(S*L)(G*Q) and v_cache (L rows a slot). An undefined v_cache means: the value is the
+  /// first v_dim entries of the key row (absorbed MLA, where the cache row is [c_kv | k_pe]).
+  virtual void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache,
+                                const Tensor& slots_R, const Tensor& lengths_R, std::int64_t rows_per_slot,
+                                const AttentionArgs& args, Stream& stream) = 0;
+  /// For every head h: y_R(H*B)[h] = x_R(H*A)[h] * w_HAB'[h], w's slice of head h being rows [h*stride + first, + A or
+  /// B) of the matrix w_(H*stride)C. With transpose no: A = C, B = count, y = x * slice^T; with yes: A = count, B = C,
+  /// y = x * slice. Absorbed MLA: q_nope -> latent (yes, slice = W_UK) and latent -> head output (no, slice = W_UV).
   virtual void per_head_gemm(Tensor y, const Tensor& x, const Tensor& w, std::int64_t num_heads, std::int64_t stride,
                              std::int64_t first, std::int64_t count, Transpose transpose, Stream& stream) = 0;
 
   // ---- routing (routing.cpp)
-  /// scores_TE (acc), and for each token the K chosen experts in order of falling selection score (lower id on a tie) with their
-  /// weights. logits_TE, bias_E: acc. Selection uses score + bias, weights use the score; experts outside the chosen groups
-  /// count as -inf.
+  /// scores_TE (acc), and for each token the K chosen experts in order of falling selection score (lower id on a tie)
+  /// with their weights. logits_TE, bias_E: acc. Selection uses score + bias, weights use the score; experts outside
+  /// the chosen groups count as -inf.
   virtual void router_forward(Tensor scores_TE, Tensor expert_ids_TK, Tensor weights_TK, const Tensor& logits_TE,
                               const Tensor& bias_E, const RouterArgs& args, Stream& stream) = 0;
   /// dlogits_TE from dweights_TK plus dscores_TE (optional: the balance loss).
-  virtual void router_backward(Tensor dlogits_TE, const Tensor& dweights_TK, const Tensor& dscores_TE, const Tensor& scores_TE,
-                               const Tensor& expert_ids_TK, const RouterArgs& args, Stream& stream) = 0;
-  /// Sequence-wise balance loss, DeepSeek-V3 report eq. 17-20: loss_1 += alpha * mean over sequences of sum_i f_i P_i, and
-  /// dscores_TE = its gradient times `loss_scale`. T = sequences * tokens_per_sequence. f counts the top K of the unbiased scores.
+  virtual void router_backward(Tensor dlogits_TE, const Tensor& dweights_TK, const Tensor& dscores_TE,
+                               const Tensor& scores_TE, const Tensor& expert_ids_TK, const RouterArgs& args,
+                               Stream& stream) = 0;
+  /// Sequence-wise balance loss, DeepSeek-V3 report eq. 17-20: loss_1 += alpha * mean over sequences of sum_i f_i P_i,
+  /// and dscores_TE = its gradient times `loss_scale`. T = sequences * tokens_per_sequence. f counts the top K of the
+  /// unbiased scores.
   virtual void sequence_balance_loss(Tensor loss_1, Tensor dscores_TE, const Tensor& scores_TE, std::int64_t top_k,
-                                     std::int64_t tokens_per_sequence, double alpha, double loss_scale, Stream& stream) = 0;
+                                     std::int64_t tokens_per_sequence, double alpha, double loss_scale,
+                                     Stream& stream) = 0;
   /// counts_E (i64) += tokens routed to each expert.
   virtual void count_experts(Tensor counts_E, const Tensor& expert_ids_TK, Stream& stream) = 0;
   /// bias_E (acc) += speed * sign(mean(counts) - counts_E). DeepSeek-V3 report section 2.1.2; arXiv 2408.15664.
   virtual void router_bias_update(Tensor bias_E, const Tensor& counts_E, double speed, Stream& stream) = 0;
 
   // ---- permutation (permute.cpp)
-  /// Stable counting sort of the R = T*K pairs by expert: row_of_TK[t,k] is the place of pair (t,k), pair_of_R its inverse
-  /// (flat t*K+k), offsets_E1 the first row of each expert. All i32.
-  virtual void sort_by_expert(Tensor pair_of_R, Tensor row_of_TK, Tensor offsets_E1, const Tensor& expert_ids_TK, Stream& stream) = 0;
+  /// Stable counting sort of the R = T*K pairs by expert: row_of_TK[t,k] is the place of pair (t,k), pair_of_R its
+  /// inverse (flat t*K+k), offsets_E1 the first row of each expert. All i32.
+  virtual void sort_by_expert(Tensor pair_of_R, Tensor row_of_TK, Tensor offsets_E1, const Tensor& expert_ids_TK,
+                              Stream& stream) = 0;
   /// y_RD[r] = x_TD[pair_of_R[r] / K].
-  virtual void permute_rows(Tensor y_RD, const Tensor& x_TD, const Tensor& pair_of_R, std::int64_t top_k, Stream& stream) = 0;
+  virtual void permute_rows(Tensor y_RD, const Tensor& x_TD, const Tensor& pair_of_R, std::int64_t top_k,
+                            Stream& stream) = 0;
   /// y_TD[t] = sum over k, in order, of weights_TK[t,k] * x_RD[row_of_TK[t,k]] (weights undefined: 1).
-  virtual void unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) = 0;
+  virtual void unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& row_of_TK, const Tensor& weights_TK,
+                              Stream& stream) = 0;
   /// dx_RD[row] = weight * dy_TD[t], dweights_TK[t,k] = dot(dy_TD[t], x_RD[row]).
   virtual void unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const Tensor& dy_TD, const Tensor& x_RD,
                                        const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) = 0;
 
   // ---- losses (cross_entropy.cpp)
-  /// losses_T (acc) = -log softmax(logits_TV)[targets_T]; where dlogits_TV is defined, (softmax - onehot) * loss_weights_T[t] in
-  /// logits' type (it may be logits' own tensor). targets i32; a token of weight 0 costs loss 0 whatever its target.
+  /// losses_T (acc) = -log softmax(logits_TV)[targets_T]; where dlogits_TV is defined, (softmax - onehot) *
+  /// loss_weights_T[t] in logits' type (it may be logits' own tensor). targets i32; a token of weight 0 costs loss 0
+  /// whatever its target.
   virtual void cross_entropy(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& targets_T,
                              const Tensor& loss_weights_T, Stream& stream) = 0;
   /// out_1 (f64) += sum_t a_T[t] * b_T[t] (b undefined: 1), in a fixed order.
@@ -220,15 +236,16 @@ class Backend {
   /// out_1 (i64) += number of elements that are not finite.
   virtual void count_nonfinite(Tensor out_1, const Tensor& x, Stream& stream) = 0;
   /// AdamW with decoupled decay (Loshchilov & Hutter 2019): g = grad * grad_scale; weight = master cast to x.
-  /// master, grad: acc; moments m, v: acc or bf16; all 1-D of one length. weight undefined: master is the weight itself.
-  virtual void adamw(Tensor weight, Tensor master, Tensor m, Tensor v, const Tensor& grad, double grad_scale, const AdamWArgs& args,
-                     Stream& stream) = 0;
+  /// master, grad: acc; moments m, v: acc or bf16; all 1-D of one length. weight undefined: master is the weight
+  /// itself.
+  virtual void adamw(Tensor weight, Tensor master, Tensor m, Tensor v, const Tensor& grad, double grad_scale,
+                     const AdamWArgs& args, Stream& stream) = 0;
 
   // ---- sampling (sampling.cpp)
-  /// One token a row: ids_R (i32) and its log-probability logprobs_R (acc) under softmax(logits/temperature) *before* the
-  /// truncations. Row r draws uniform number 0 of (seed, sampling, keys_R[r] (i64)).
-  virtual void sample(Tensor ids_R, Tensor logprobs_R, const Tensor& logits_RV, const Tensor& keys_R, std::uint64_t seed,
-                      const SamplingArgs& args, Stream& stream) = 0;
+  /// One token a row: ids_R (i32) and its log-probability logprobs_R (acc) under softmax(logits/temperature) *before*
+  /// the truncations. Row r draws uniform number 0 of (seed, sampling, keys_R[r] (i64)).
+  virtual void sample(Tensor ids_R, Tensor logprobs_R, const Tensor& logits_RV, const Tensor& keys_R,
+                      std::uint64_t seed, const SamplingArgs& args, Stream& stream) = 0;
 };
 
 /// Devices this build and machine offer: "cpu", "cpu-guarded", then "cuda:N".

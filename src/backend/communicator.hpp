@@ -21,7 +21,8 @@ class Communicator {
   virtual int size() const = 0;
   /// inout = reduction over ranks of inout. Collective.
   virtual void all_reduce(Tensor inout, ReduceOp op, Stream& stream) = 0;
-  /// out = part `rank` of the reduction of in; in.numel() == size() * out.numel(). Collective. out may be that part of in.
+  /// out = part `rank` of the reduction of in; in.numel() == size() * out.numel(). Collective. out may be that part of
+  /// in.
   virtual void reduce_scatter(Tensor out, const Tensor& in, ReduceOp op, Stream& stream) = 0;
   /// out = concatenation of in over ranks; out.numel() == size() * in.numel(). Collective. in may be its part of out.
   virtual void all_gather(Tensor out, const Tensor& in, Stream& stream) = 0;

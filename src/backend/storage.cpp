@@ -43,8 +43,8 @@ StorageRef Arena::allocate(std::size_t bytes) {
     block->capacity_bytes = capacity;
     block->arena = this;
     // Room for every block of this class is made here, so that giving one back never allocates.
-    const auto in_class = static_cast<std::size_t>(
-        std::count_if(blocks_.begin(), blocks_.end(), [capacity](const auto& b) { return b->capacity_bytes == capacity; }));
+    const auto in_class = static_cast<std::size_t>(std::count_if(
+        blocks_.begin(), blocks_.end(), [capacity](const auto& b) { return b->capacity_bytes == capacity; }));
     if (waiting.capacity() < in_class) waiting.reserve(std::bit_ceil(in_class));
     statistics_.reserved_bytes += capacity;
     ++statistics_.system_allocations;

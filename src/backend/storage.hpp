@@ -53,13 +53,14 @@ class StorageRef {
 
 /// What an arena holds, in bytes.
 struct MemoryStatistics {
-  std::size_t in_use_bytes = 0;       ///< handed out now
-  std::size_t peak_in_use_bytes = 0;  ///< most handed out at once since the last reset_peak
-  std::size_t reserved_bytes = 0;     ///< taken from the system
+  std::size_t in_use_bytes = 0;         ///< handed out now
+  std::size_t peak_in_use_bytes = 0;    ///< most handed out at once since the last reset_peak
+  std::size_t reserved_bytes = 0;       ///< taken from the system
   std::int64_t system_allocations = 0;  ///< times the system was asked for memory: constant in a steady state
 };
 
-/// Caching allocator. Sizes are rounded up to a class (at most 1/8 above the request); a freed block waits in its class.
+/// Caching allocator. Sizes are rounded up to a class (at most 1/8 above the request); a freed block waits in its
+/// class.
 class Arena {
  public:
   virtual ~Arena() = default;
