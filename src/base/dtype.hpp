@@ -14,11 +14,15 @@ enum class DType : std::uint8_t { f64, f32, bf16, i64, i32, u8 };
 constexpr std::size_t size_bytes(DType dtype) {
   switch (dtype) {
     case DType::f64:
-    case DType::i64: return 8;
+    case DType::i64:
+      return 8;
     case DType::f32:
-    case DType::i32: return 4;
-    case DType::bf16: return 2;
-    case DType::u8: return 1;
+    case DType::i32:
+      return 4;
+    case DType::bf16:
+      return 2;
+    case DType::u8:
+      return 1;
   }
   return 0;
 }
@@ -28,7 +32,8 @@ std::string_view to_string(DType dtype);
 /// Inverse of to_string. @throws ConfigError naming the known types.
 DType dtype_from_string(std::string_view text);
 
-/// The type in which values of `dtype` are accumulated, gradients are kept and statistics are computed: f64 for f64, else f32.
+/// The type in which values of `dtype` are accumulated, gradients are kept and statistics are computed: f64 for f64,
+/// else f32.
 constexpr DType accumulation_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
 
 constexpr bool is_floating(DType dtype) { return dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16; }
@@ -53,17 +58,29 @@ static_assert(sizeof(bf16) == 2);
 template <class T>
 struct dtype_of;
 template <>
-struct dtype_of<double> { static constexpr DType value = DType::f64; };
+struct dtype_of<double> {
+  static constexpr DType value = DType::f64;
+};
 template <>
-struct dtype_of<float> { static constexpr DType value = DType::f32; };
+struct dtype_of<float> {
+  static constexpr DType value = DType::f32;
+};
 template <>
-struct dtype_of<bf16> { static constexpr DType value = DType::bf16; };
+struct dtype_of<bf16> {
+  static constexpr DType value = DType::bf16;
+};
 template <>
-struct dtype_of<std::int64_t> { static constexpr DType value = DType::i64; };
+struct dtype_of<std::int64_t> {
+  static constexpr DType value = DType::i64;
+};
 template <>
-struct dtype_of<std::int32_t> { static constexpr DType value = DType::i32; };
+struct dtype_of<std::int32_t> {
+  static constexpr DType value = DType::i32;
+};
 template <>
-struct dtype_of<std::uint8_t> { static constexpr DType value = DType::u8; };
+struct dtype_of<std::uint8_t> {
+  static constexpr DType value = DType::u8;
+};
 template <class T>
 inline constexpr DType dtype_of_v = dtype_of<T>::value;
 

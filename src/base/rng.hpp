@@ -10,10 +10,18 @@
 namespace athanor {
 
 /// What a random number is for; keeps streams of one seed apart. Values are part of the restart contract: append only.
-enum class RandomPurpose : std::uint32_t { weight_init = 1, data_order = 2, data_mixture = 3, fim = 4, sampling = 5, test = 6 };
+enum class RandomPurpose : std::uint32_t {
+  weight_init = 1,
+  data_order = 2,
+  data_mixture = 3,
+  fim = 4,
+  sampling = 5,
+  test = 6
+};
 
 /// Philox4x32 with 10 rounds: four uniform 32-bit words of (key, counter).
-constexpr std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+constexpr std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                                  std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53U} * counter[0];
     const std::uint64_t p1 = std::uint64_t{0xCD9E8D57U} * counter[2];
@@ -36,12 +44,13 @@ class Philox {
  public:
   constexpr Philox(std::uint64_t seed, RandomPurpose purpose, std::uint64_t stream = 0)
       : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
-        stream_{static_cast<std::uint32_t>(stream ^ (stream >> 32) * 0x9E3779B9U), static_cast<std::uint32_t>(purpose) * 0x85EBCA6BU ^
-                                                             static_cast<std::uint32_t>(stream >> 32)} {}
+        stream_{static_cast<std::uint32_t>(stream ^ (stream >> 32) * 0x9E3779B9U),
+                static_cast<std::uint32_t>(purpose) * 0x85EBCA6BU ^ static_cast<std::uint32_t>(stream >> 32)} {}
 
   /// Four uniform words number `index`.
   constexpr std::array<std::uint32_t, 4> words(std::uint64_t index) const {
-    return philox4x32({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), stream_[0], stream_[1]}, key_);
+    return philox4x32(
+        {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), stream_[0], stream_[1]}, key_);
   }
   /// Uniform 64-bit word number `index`.
   constexpr std::uint64_t word64(std::uint64_t index) const {

@@ -61,8 +61,10 @@ void copy_dims(int dim, const Box& common, const Box& src_box, const std::byte* 
     src_stride *= src_box.extent[d];
     dst_stride *= dst_box.extent[d];
   }
-  const std::byte* from = src + static_cast<std::size_t>((common.offset[dim] - src_box.offset[dim]) * src_stride) * element_bytes;
-  std::byte* to = dst + static_cast<std::size_t>((common.offset[dim] - dst_box.offset[dim]) * dst_stride) * element_bytes;
+  const std::byte* from =
+      src + static_cast<std::size_t>((common.offset[dim] - src_box.offset[dim]) * src_stride) * element_bytes;
+  std::byte* to =
+      dst + static_cast<std::size_t>((common.offset[dim] - dst_box.offset[dim]) * dst_stride) * element_bytes;
   bool inner_is_whole = true;
   for (int d = dim + 1; d < ndim; ++d)
     inner_is_whole = inner_is_whole && common.extent[d] == src_box.extent[d] && common.extent[d] == dst_box.extent[d];

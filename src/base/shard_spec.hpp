@@ -21,10 +21,10 @@ struct Box {
 
 /// One rectangle of one logical tensor, with the tensor's identity.
 struct ShardSpec {
-  std::string name;           ///< canonical, e.g. "layers.12.moe.experts.w_gate"
-  DType dtype = DType::f32;   ///< as stored
-  Shape global;               ///< shape of the whole logical tensor
-  Shape offset, extent;       ///< this rectangle
+  std::string name;          ///< canonical, e.g. "layers.12.moe.experts.w_gate"
+  DType dtype = DType::f32;  ///< as stored
+  Shape global;              ///< shape of the whole logical tensor
+  Shape offset, extent;      ///< this rectangle
 
   Box box() const { return {offset, extent}; }
   bool is_whole() const { return extent == global; }
@@ -41,8 +41,8 @@ std::optional<Box> intersect(const Box& a, const Box& b);
 /// range of a row-major array is such a union.
 std::vector<Box> boxes_of_flat_range(const Shape& extent, std::int64_t begin, std::int64_t end);
 
-/// Copies the part `common` (global coordinates) from `src`, which holds box `src_box`, into `dst`, which holds `dst_box`.
-/// All buffers are host memory, row-major, of the same element size.
+/// Copies the part `common` (global coordinates) from `src`, which holds box `src_box`, into `dst`, which holds
+/// `dst_box`. All buffers are host memory, row-major, of the same element size.
 void copy_box(const Box& common, const Box& src_box, const std::byte* src, const Box& dst_box, std::byte* dst,
               std::size_t element_bytes);
 

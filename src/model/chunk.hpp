@@ -1,4 +1,5 @@
-// What a pipeline schedules: consecutive blocks of the model, with the embedding before or the head and loss after them.
+// What a pipeline schedules: consecutive blocks of the model, with the embedding before or the head and loss after
+// them.
 #pragma once
 
 #include <vector>
@@ -9,18 +10,21 @@ namespace athanor {
 
 /// Sums of one optimizer step, on the device; read once a step.
 struct StepSums {
-  Tensor loss_1;     ///< f64: main loss, already weighted (mean over the valid tokens of the global batch once summed over ranks)
-  Tensor mtp_loss_1;  ///< f64: sum of the weighted MTP losses (lambda included)
-  Tensor balance_loss_1;  ///< acc: sequence-wise balance loss summed over layers, averaged over micro-batches by its weight
+  Tensor loss_1;  ///< f64: main loss, already weighted (mean over the valid tokens of the global batch once summed over
+                  ///< ranks)
+  Tensor mtp_loss_1;      ///< f64: sum of the weighted MTP losses (lambda included)
+  Tensor balance_loss_1;  ///< acc: sequence-wise balance loss summed over layers, averaged over micro-batches by its
+                          ///< weight
   std::vector<Tensor> expert_counts_E;  ///< i64, one per MoE layer (MTP modules last)
 };
 
-/// F, I and W of consecutive layers for any number of micro-batches in flight. With one pipeline rank a chunk is the model.
+/// F, I and W of consecutive layers for any number of micro-batches in flight. With one pipeline rank a chunk is the
+/// model.
 class ModelChunk {
  public:
   virtual ~ModelChunk() = default;
-  /// F. x: activations of the previous chunk (undefined for the first, which embeds ctx.batch.tokens_T). Returns what the
-  /// next chunk takes; the last chunk computes its losses into sums() and returns an undefined tensor.
+  /// F. x: activations of the previous chunk (undefined for the first, which embeds ctx.batch.tokens_T). Returns what
+  /// the next chunk takes; the last chunk computes its losses into sums() and returns an undefined tensor.
   virtual Tensor forward(ExecContext& ctx, int micro_batch, const Tensor& x) = 0;
   /// I. dy of the last chunk is undefined (it starts from its loss). Returns dx, undefined for the first chunk.
   virtual Tensor backward_input(ExecContext& ctx, int micro_batch, const Tensor& dy) = 0;

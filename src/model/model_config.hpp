@@ -18,8 +18,8 @@ struct RopeConfig {
   RopeScaling scaling = RopeScaling::none;
   double factor = 40.0;
   std::int64_t original_max_positions = 4096;
-  double beta_fast = 32.0, beta_slow = 1.0;             ///< YaRN
-  double mscale = 1.0, mscale_all_dim = 1.0;            ///< YaRN; the softmax scale is multiplied by m(factor, mscale_all_dim)^2
+  double beta_fast = 32.0, beta_slow = 1.0;   ///< YaRN
+  double mscale = 1.0, mscale_all_dim = 1.0;  ///< YaRN; the softmax scale is multiplied by m(factor, mscale_all_dim)^2
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< Llama-3
 };
 
@@ -59,7 +59,9 @@ struct ModelConfig {
   std::int64_t mtp_depth = 0;
 
   bool is_moe_layer(std::int64_t layer) const { return num_routed_experts > 0 && layer >= first_k_dense; }
-  std::int64_t qk_head_dim() const { return attention == AttentionKind::mla ? qk_nope_head_dim + qk_rope_head_dim : head_dim; }
+  std::int64_t qk_head_dim() const {
+    return attention == AttentionKind::mla ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
+  }
 
   /// @throws ConfigError naming the key, the value and the values that would do.
   void validate() const;

@@ -23,8 +23,8 @@ struct MicroBatch {
   Tensor key_begin_T;     ///< i32, first token (of T) that token t may attend to
   Tensor targets_T;       ///< i32, next token
   Tensor loss_weights_T;  ///< acc; 1/(valid tokens of the global batch), 0 where there is no target
-  /// MTP module k = 0..D-1: its input token t_{i+k+1}, target t_{i+k+2} and loss weight (lambda/D/valid tokens, 0 past the
-  /// end of the row or document). Empty when D = 0.
+  /// MTP module k = 0..D-1: its input token t_{i+k+1}, target t_{i+k+2} and loss weight (lambda/D/valid tokens, 0 past
+  /// the end of the row or document). Empty when D = 0.
   struct MtpRows {
     Tensor tokens_T, targets_T, loss_weights_T;
   };

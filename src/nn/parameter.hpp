@@ -1,7 +1,8 @@
-// Parameters and their memory. Law: a layer owns Parameter objects (names, shapes, how to initialise); ParameterStore gives
-// them memory, once: all weights of one type lie in one flat tensor and their gradients in another, in reverse order of
-// registration (about the order in which backward finishes them), each parameter aligned to 64 elements. A bucket is a
-// contiguous range of a group; its length is a multiple of the pad given, so that it splits into equal slices for ZeRO.
+// Parameters and their memory. Law: a layer owns Parameter objects (names, shapes, how to initialise); ParameterStore
+// gives them memory, once: all weights of one type lie in one flat tensor and their gradients in another, in reverse
+// order of registration (about the order in which backward finishes them), each parameter aligned to 64 elements. A
+// bucket is a contiguous range of a group; its length is a multiple of the pad given, so that it splits into equal
+// slices for ZeRO.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace athanor {
 struct Parameter {
   enum class Init : std::uint8_t { normal, ones, zeros };
 
-  ShardSpec spec;           ///< canonical name, type, whole shape and this rank's rectangle
+  ShardSpec spec;  ///< canonical name, type, whole shape and this rank's rectangle
   Init init = Init::normal;
   double init_std = 0.006;  ///< DeepSeek-V3 report section 4.2
   bool decay = true;        ///< false for norms, biases
@@ -53,10 +54,11 @@ class ParameterStore {
  public:
   struct Options {
     bool with_gradients = true;
-    std::int64_t pad_elements = 64;               ///< bucket lengths are multiples (ranks of the data axis times 64)
+    std::int64_t pad_elements = 64;  ///< bucket lengths are multiples (ranks of the data axis times 64)
     std::int64_t bucket_elements = std::int64_t{1} << 22;  ///< a bucket is closed once it holds this many
   };
-  /// Gives every parameter its weight and grad; padding is zero. Contents otherwise unspecified until initialize or load.
+  /// Gives every parameter its weight and grad; padding is zero. Contents otherwise unspecified until initialize or
+  /// load.
   ParameterStore(Backend& ops, std::vector<Parameter*> parameters, const Options& options, Stream& stream);
 
   /// Fills weights as each parameter's Init says; a pure function of (seed, name, global index).

@@ -44,7 +44,8 @@ TEST(CopyBox, MovesExactlyTheCommonPart) {
   const Box src_box{{0, 0}, {3, 4}}, dst_box{{1, 1}, {3, 4}};
   const auto common = intersect(src_box, dst_box);
   ASSERT_TRUE(common);
-  copy_box(*common, src_box, reinterpret_cast<const std::byte*>(src.data()), dst_box, reinterpret_cast<std::byte*>(dst.data()), sizeof(int));
+  copy_box(*common, src_box, reinterpret_cast<const std::byte*>(src.data()), dst_box,
+           reinterpret_cast<std::byte*>(dst.data()), sizeof(int));
   EXPECT_EQ(dst, (std::vector<int>{5, 6, 7, -1, 9, 10, 11, -1, -1, -1, -1, -1}));
 }
 
