@@ -30,6 +30,7 @@ struct MicroBatch {
   };
   std::vector<MtpRows> mtp;
   std::int64_t num_sequences = 0, tokens_per_sequence = 0;
+  double balance_weight = 1.0;  ///< of the sequence-wise balance loss: sequences here / sequences of the global batch
 };
 
 struct ExecContext {

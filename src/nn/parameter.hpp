@@ -28,6 +28,13 @@ struct Parameter {
   const std::string& name() const { return spec.name; }
 };
 
+/// A weight matrix, or a stack of them, drawn from N(0, init_std^2).
+Parameter matrix_parameter(std::string name, DType dtype, const Shape& shape, double init_std);
+/// The weight of a norm: ones, without weight decay.
+Parameter norm_parameter(std::string name, DType dtype, std::int64_t size);
+/// A bias: zeros, without weight decay.
+Parameter bias_parameter(std::string name, DType dtype, std::int64_t size);
+
 /// State that is no parameter (router selection bias): saved and restored, never differentiated.
 struct StateTensor {
   ShardSpec spec;

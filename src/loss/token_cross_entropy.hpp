@@ -1,0 +1,34 @@
+// Next-token cross entropy fused with the language-model head.
+// T tokens, D model width, V vocabulary.
+// Law: [T, V] never exists: rows go through head, softmax and back in chunks. The weights of the loss are known before
+// the forward, so the training forward computes the loss, the gradient of the hidden state and the head's dW in one
+// pass, and no logit is computed twice (one matrix product in four saved). F therefore holds the head's W;
+// backward_input hands out the kept gradient and there is no backward_weight. I + W still equals B.
+#pragma once
+
+#include "src/nn/lm_head.hpp"
+
+namespace athanor {
+
+class TokenCrossEntropy {
+ public:
+  struct Saved {
+    Tensor dh_TD;  ///< from forward to backward_input
+  };
+
+  /// @param head  must outlive this.   @param chunk_logits  about how many logits exist at a time.
+  explicit TokenCrossEntropy(LmHead& head, std::int64_t chunk_logits = std::int64_t{1} << 19);
+
+  /// loss_1 (f64) += sum over t of loss_weights_T[t] * losses_T[t]. In training also keeps dh and adds the head's dW.
+  /// @returns losses_T (acc): -log p(target) of each token, 0 where its weight is 0.
+  Tensor forward(ExecContext& ctx, const Tensor& h_TD, const Tensor& targets_T, const Tensor& loss_weights_T,
+                 Tensor loss_1, Saved& saved);
+  /// The gradient of h_TD; the caller's from here on.
+  Tensor backward_input(Saved& saved);
+
+ private:
+  LmHead& head_;
+  std::int64_t chunk_logits_;
+};
+
+}  // namespace athanor

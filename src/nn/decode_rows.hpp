@@ -1,0 +1,29 @@
+// Rows that attend to a cache instead of to each other: new tokens of sequences being generated. A slot holds one
+// sequence; a call carries any number of rows of any slots: many consecutive ones of a slot are a prefill, one a slot
+// is a decode step. Law: all rows are written to the cache before any row reads it, and row r sees lengths_R[r] cache
+// rows.
+#pragma once
+
+#include <cstdint>
+
+#include "src/backend/tensor.hpp"
+
+namespace athanor {
+
+struct DecodeRows {
+  Tensor tokens_R;      ///< i32
+  Tensor positions_R;   ///< i32, place of the token in its sequence
+  Tensor slots_R;       ///< i32, which sequence of the cache
+  Tensor lengths_R;     ///< i32, cache rows the token may attend to: positions_R + 1
+  Tensor cache_rows_R;  ///< i32, slots_R * rows_per_slot + positions_R: where its keys and values go; distinct
+  Tensor logit_rows_N;  ///< i32, rows whose logits are wanted; undefined: all
+};
+
+/// One layer's part of the cache: [num_slots * rows_per_slot, width]. MLA keeps one row [normalised c_kv | rotated
+/// k_pe] a token and no v.
+struct LayerCache {
+  Tensor k, v;
+  std::int64_t rows_per_slot = 0;
+};
+
+}  // namespace athanor

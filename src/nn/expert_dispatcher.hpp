@@ -1,0 +1,61 @@
+// Brings tokens to the experts that serve them and their results back. Law: dispatch and combine are linear maps; the
+// backward of one is, up to the routing weights, the other. Nothing is dropped. LocalDispatcher is the specification:
+// every other dispatcher gives the same rows, grouped by expert, for the experts that live elsewhere.
+// T tokens, D model width, E experts, K experts a token, R rows for the experts held here.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "src/nn/exec_context.hpp"
+
+namespace athanor {
+
+struct Routing {
+  Tensor expert_ids_TK;  ///< i32
+  Tensor weights_TK;     ///< acc
+};
+
+/// What dispatch found out and the other three need. Reused from step to step, so that its vectors allocate once.
+struct DispatchHandle {
+  Tensor pair_of_R, row_of_TK;  ///< i32: the T*K pairs in order of expert, and back (Backend::sort_by_expert)
+  Tensor offsets_E1;            ///< i32: first dispatched row of each expert held here, and the end
+  // Where rows travel between ranks: what goes to and comes from each, and the order of the arrivals by expert.
+  std::vector<std::int64_t> send_rows, recv_rows;
+  Tensor arrival_of_R, row_of_arrival;
+
+  /// Lets the tensors go; the vectors keep their memory for the next step.
+  void release() { pair_of_R = row_of_TK = offsets_E1 = arrival_of_R = row_of_arrival = Tensor{}; }
+};
+
+class ExpertDispatcher {
+ public:
+  virtual ~ExpertDispatcher() = default;
+  /// @returns x_RD: a row for every (token, expert) pair, ordered by expert, and fills `handle`. Collective where ranks
+  /// share experts.
+  virtual Tensor dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) = 0;
+  /// @returns y_TD[t] = sum over k of weights_TK[t,k] * the row of pair (t,k) of y_RD. Collective.
+  virtual Tensor combine(ExecContext& ctx, const Tensor& y_RD, const Routing& routing,
+                         const DispatchHandle& handle) = 0;
+  /// @returns dy_RD, and dweights_TK by the second result. Collective.
+  virtual Tensor combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
+                                  const DispatchHandle& handle, Tensor dweights_TK) = 0;
+  /// @returns dx_TD: the sum of each token's rows of dx_RD. Collective.
+  virtual Tensor dispatch_backward(ExecContext& ctx, const Tensor& dx_RD, const DispatchHandle& handle) = 0;
+};
+
+/// All experts are here: a permutation of rows.
+class LocalDispatcher final : public ExpertDispatcher {
+ public:
+  explicit LocalDispatcher(std::int64_t num_experts) : num_experts_(num_experts) {}
+  Tensor dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
+  Tensor combine(ExecContext& ctx, const Tensor& y_RD, const Routing& routing, const DispatchHandle& handle) override;
+  Tensor combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
+                          const DispatchHandle& handle, Tensor dweights_TK) override;
+  Tensor dispatch_backward(ExecContext& ctx, const Tensor& dx_RD, const DispatchHandle& handle) override;
+
+ private:
+  std::int64_t num_experts_;
+};
+
+}  // namespace athanor

@@ -1,0 +1,35 @@
+// The routed experts: E SwiGLU networks as three stacks of matrices, applied to rows grouped by expert.
+// R rows, D model width, F expert inner width, E experts held here. Law: as SwiGlu; offsets_E1 says whose row is whose.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/nn/exec_context.hpp"
+
+namespace athanor {
+
+class GroupedExperts {
+ public:
+  struct Saved {
+    Tensor x_RD, hidden_RF;  ///< from forward to backward_weight
+    Tensor gate_RF, up_RF;   ///< from forward to backward_input
+    Tensor dy_RD;            ///< these three from backward_input to backward_weight
+    Tensor dgate_RF, dup_RF;
+    Tensor offsets_E1;  ///< i32
+  };
+
+  /// Parameters prefix + ".w_gate" [E,F,D], ".w_up" [E,F,D], ".w_down" [E,D,F].
+  GroupedExperts(const std::string& prefix, DType dtype, std::int64_t num_experts, std::int64_t dim,
+                 std::int64_t inter_dim, double init_std);
+
+  Tensor forward(ExecContext& ctx, const Tensor& x_RD, const Tensor& offsets_E1, Saved& saved);
+  Tensor backward_input(ExecContext& ctx, const Tensor& dy_RD, Saved& saved);
+  void backward_weight(ExecContext& ctx, Saved& saved);
+  std::vector<Parameter*> parameters() { return {&w_gate_EFD_, &w_up_EFD_, &w_down_EDF_}; }
+
+ private:
+  Parameter w_gate_EFD_, w_up_EFD_, w_down_EDF_;
+};
+
+}  // namespace athanor

@@ -1,0 +1,45 @@
+#include "src/nn/linear.hpp"
+
+namespace athanor {
+
+Linear::Linear(std::string weight_name, std::string bias_name, DType dtype, std::int64_t out_features,
+               std::int64_t in_features, double init_std)
+    : weight_OI_(matrix_parameter(std::move(weight_name), dtype, {out_features, in_features}, init_std)),
+      bias_O_(bias_parameter(std::move(bias_name), dtype, out_features)),
+      has_bias_(!bias_O_.name().empty()) {}
+
+Tensor Linear::forward(ExecContext& ctx, const Tensor& x_TI, Saved& saved) {
+  Tensor y_TO = ctx.ops.empty({x_TI.dim(0), out_features()}, x_TI.dtype());
+  forward_into(ctx, x_TI, y_TO, false, saved);
+  return y_TO;
+}
+
+void Linear::forward_into(ExecContext& ctx, const Tensor& x_TI, Tensor y_TO, bool accumulate, Saved& saved) {
+  ctx.ops.gemm(y_TO, x_TI, Transpose::no, weight_OI_.weight, Transpose::yes, accumulate, ctx.compute);
+  if (has_bias_) ctx.ops.add_bias(y_TO, bias_O_.weight, ctx.compute);
+  if (ctx.training) saved.x_TI = x_TI;
+}
+
+Tensor Linear::backward_input(ExecContext& ctx, const Tensor& dy_TO, Saved& saved) {
+  Tensor dx_TI = ctx.ops.empty({dy_TO.dim(0), in_features()}, dy_TO.dtype());
+  backward_input_into(ctx, dy_TO, dx_TI, false, saved);
+  return dx_TI;
+}
+
+void Linear::backward_input_into(ExecContext& ctx, const Tensor& dy_TO, Tensor dx_TI, bool accumulate, Saved& saved) {
+  ctx.ops.gemm(dx_TI, dy_TO, Transpose::no, weight_OI_.weight, Transpose::no, accumulate, ctx.compute);
+  saved.dy_TO = dy_TO;
+}
+
+void Linear::backward_weight(ExecContext& ctx, Saved& saved) {
+  ctx.ops.gemm(weight_OI_.grad, saved.dy_TO, Transpose::yes, saved.x_TI, Transpose::no, true, ctx.compute);
+  if (has_bias_) ctx.ops.bias_backward(bias_O_.grad, saved.dy_TO, ctx.compute);
+  saved = Saved{};
+}
+
+std::vector<Parameter*> Linear::parameters() {
+  if (has_bias_) return {&weight_OI_, &bias_O_};
+  return {&weight_OI_};
+}
+
+}  // namespace athanor

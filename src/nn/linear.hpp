@@ -1,0 +1,46 @@
+// Linear map y_TO = x_TI * w_OI^T (+ b_O). Law: the weight is stored [out, in]; x and dy are kept for backward_weight
+// by reference, so that several linears of one input share it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/nn/exec_context.hpp"
+
+namespace athanor {
+
+class Linear {
+ public:
+  struct Saved {
+    Tensor x_TI;   ///< from forward to backward_weight
+    Tensor dy_TO;  ///< from backward_input to backward_weight
+  };
+
+  /// @param bias_name  canonical name of the bias; empty: no bias.
+  Linear(std::string weight_name, std::string bias_name, DType dtype, std::int64_t out_features,
+         std::int64_t in_features, double init_std);
+
+  Tensor forward(ExecContext& ctx, const Tensor& x_TI, Saved& saved);
+  /// y = (or +=, when `accumulate`) the map of x.
+  void forward_into(ExecContext& ctx, const Tensor& x_TI, Tensor y_TO, bool accumulate, Saved& saved);
+
+  Tensor backward_input(ExecContext& ctx, const Tensor& dy_TO, Saved& saved);
+  /// dx = (or +=, when `accumulate`) the gradient: how several linears of one input sum theirs.
+  void backward_input_into(ExecContext& ctx, const Tensor& dy_TO, Tensor dx_TI, bool accumulate, Saved& saved);
+
+  void backward_weight(ExecContext& ctx, Saved& saved);
+  std::vector<Parameter*> parameters();
+
+  const Parameter& weight() const { return weight_OI_; }
+  std::int64_t out_features() const { return weight_OI_.spec.extent[0]; }
+  std::int64_t in_features() const { return weight_OI_.spec.extent[1]; }
+
+ private:
+  Parameter weight_OI_;
+  Parameter bias_O_;
+  bool has_bias_;
+};
+
+static_assert(Layer<Linear>);
+
+}  // namespace athanor

@@ -1,0 +1,169 @@
+#include "src/nn/mla.hpp"
+
+#include "src/nn/parameter_list.hpp"
+
+namespace athanor {
+namespace {
+
+AttentionArgs attention_args(const MlaConfig& config) {
+  const std::int64_t qk_dim = config.qk_nope_head_dim + config.qk_rope_head_dim;
+  return {.num_heads = config.num_heads,
+          .num_kv_heads = config.num_heads,
+          .qk_dim = qk_dim,
+          .v_dim = config.v_head_dim,
+          .scale = config.softmax_scale};
+}
+
+/// The absorbed form: every head reads the one latent row a token.
+AttentionArgs absorbed_args(const MlaConfig& config) {
+  return {.num_heads = config.num_heads,
+          .num_kv_heads = 1,
+          .qk_dim = config.kv_lora_rank + config.qk_rope_head_dim,
+          .v_dim = config.kv_lora_rank,
+          .scale = config.softmax_scale};
+}
+
+}  // namespace
+
+Mla::Mla(const std::string& prefix, DType dtype, const MlaConfig& config, const RopeTables& rope)
+    : config_(config),
+      rope_(rope),
+      w_kv_a_(prefix + ".w_kv_a", "", dtype, config.kv_lora_rank + config.qk_rope_head_dim, config.dim,
+              config.init_std),
+      w_kv_b_(prefix + ".w_kv_b", "", dtype, config.num_heads * (config.qk_nope_head_dim + config.v_head_dim),
+              config.kv_lora_rank, config.init_std),
+      w_o_(prefix + ".w_o", "", dtype, config.dim, config.num_heads * config.v_head_dim, config.init_std),
+      kv_norm_(prefix + ".kv_norm.weight", dtype, config.kv_lora_rank, config.norm_eps) {
+  const std::int64_t q_width = config.num_heads * (config.qk_nope_head_dim + config.qk_rope_head_dim);
+  if (config.q_lora_rank == 0) {
+    w_q_.emplace(prefix + ".w_q", "", dtype, q_width, config.dim, config.init_std);
+  } else {
+    w_q_a_.emplace(prefix + ".w_q_a", "", dtype, config.q_lora_rank, config.dim, config.init_std);
+    q_norm_.emplace(prefix + ".q_norm.weight", dtype, config.q_lora_rank, config.norm_eps);
+    w_q_b_.emplace(prefix + ".w_q_b", "", dtype, q_width, config.q_lora_rank, config.init_std);
+  }
+}
+
+Tensor Mla::project_query(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved) {
+  Tensor q;
+  if (w_q_) {
+    q = w_q_->forward(ctx, x_TD, saved.w_q);
+  } else {
+    const Tensor c_q = w_q_a_->forward(ctx, x_TD, saved.w_q_a);
+    q = w_q_b_->forward(ctx, q_norm_->forward(ctx, c_q, saved.q_norm), saved.w_q_b);
+  }
+  rope_.apply(ctx, q, positions_T, config_.num_heads, config_.qk_nope_head_dim);
+  return q;
+}
+
+Mla::Latent Mla::project_latent(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved) {
+  const Tensor kv_a = w_kv_a_.forward(ctx, x_TD, saved.w_kv_a);
+  const Tensor c_kv = ctx.empty({x_TD.dim(0), config_.kv_lora_rank});
+  const Tensor k_pe = ctx.empty({x_TD.dim(0), config_.qk_rope_head_dim});
+  ctx.ops.split_columns(c_kv, k_pe, kv_a, ctx.compute);
+  rope_.apply(ctx, k_pe, positions_T, 1, 0);
+  return {kv_norm_.forward(ctx, c_kv, saved.kv_norm), k_pe};
+}
+
+Tensor Mla::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
+  const std::int64_t tokens = x_TD.dim(0), heads = config_.num_heads;
+  const Tensor q = project_query(ctx, x_TD, ctx.batch.positions_T, saved);
+  const Latent latent = project_latent(ctx, x_TD, ctx.batch.positions_T, saved);
+  Tensor kv = w_kv_b_.forward(ctx, latent.c_kv, saved.w_kv_b);
+  const Tensor k = ctx.empty(q.shape());
+  const Tensor v = ctx.empty({tokens, heads * config_.v_head_dim});
+  ctx.ops.mla_assemble_kv(k, v, kv, latent.k_pe, heads, ctx.compute);
+  kv = Tensor{};
+  const Tensor o = ctx.empty(v.shape());
+  const Tensor lse_TH = ctx.empty_acc({tokens, heads});
+  ctx.ops.attention_forward(o, lse_TH, q, k, v, ctx.batch.key_begin_T, attention_args(config_), ctx.compute);
+  if (ctx.training) {
+    saved.q = q;
+    saved.k = k;
+    saved.v = v;
+    saved.o = o;
+    saved.lse_TH = lse_TH;
+  }
+  return w_o_.forward(ctx, o, saved.w_o);
+}
+
+Tensor Mla::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
+  const std::int64_t tokens = dy_TD.dim(0), heads = config_.num_heads;
+  Tensor d_o = w_o_.backward_input(ctx, dy_TD, saved.w_o);
+  const Tensor dq = ctx.empty(saved.q.shape());
+  Tensor dk = ctx.empty(saved.k.shape());
+  Tensor dv = ctx.empty(saved.v.shape());
+  ctx.ops.attention_backward(dq, dk, dv, d_o, saved.q, saved.k, saved.v, saved.o, saved.lse_TH, ctx.batch.key_begin_T,
+                             attention_args(config_), ctx.compute);
+  d_o = saved.q = saved.k = saved.v = saved.o = saved.lse_TH = Tensor{};
+  const Tensor dkv = ctx.empty({tokens, w_kv_b_.out_features()});
+  const Tensor dk_pe = ctx.empty({tokens, config_.qk_rope_head_dim});
+  ctx.ops.mla_assemble_kv_backward(dkv, dk_pe, dk, dv, heads, ctx.compute);
+  dk = dv = Tensor{};
+
+  // project_latent
+  rope_.apply_backward(ctx, dk_pe, ctx.batch.positions_T, 1, 0);
+  const Tensor dc_kv = kv_norm_.backward_input(ctx, w_kv_b_.backward_input(ctx, dkv, saved.w_kv_b), saved.kv_norm);
+  const Tensor dkv_a = ctx.empty({tokens, w_kv_a_.out_features()});
+  ctx.ops.concat_columns(dkv_a, dc_kv, dk_pe, ctx.compute);
+  Tensor dx_TD = w_kv_a_.backward_input(ctx, dkv_a, saved.w_kv_a);
+
+  // project_query
+  rope_.apply_backward(ctx, dq, ctx.batch.positions_T, heads, config_.qk_nope_head_dim);
+  if (w_q_) {
+    w_q_->backward_input_into(ctx, dq, dx_TD, true, saved.w_q);
+  } else {
+    const Tensor dc_q = q_norm_->backward_input(ctx, w_q_b_->backward_input(ctx, dq, saved.w_q_b), saved.q_norm);
+    w_q_a_->backward_input_into(ctx, dc_q, dx_TD, true, saved.w_q_a);
+  }
+  return dx_TD;
+}
+
+void Mla::backward_weight(ExecContext& ctx, Saved& saved) {
+  if (w_q_) {
+    w_q_->backward_weight(ctx, saved.w_q);
+  } else {
+    w_q_a_->backward_weight(ctx, saved.w_q_a);
+    q_norm_->backward_weight(ctx, saved.q_norm);
+    w_q_b_->backward_weight(ctx, saved.w_q_b);
+  }
+  w_kv_a_.backward_weight(ctx, saved.w_kv_a);
+  kv_norm_.backward_weight(ctx, saved.kv_norm);
+  w_kv_b_.backward_weight(ctx, saved.w_kv_b);
+  w_o_.backward_weight(ctx, saved.w_o);
+}
+
+Tensor Mla::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows, LayerCache& cache) {
+  const std::int64_t num_rows = x_RD.dim(0), heads = config_.num_heads, latent_dim = config_.kv_lora_rank;
+  const std::int64_t nope = config_.qk_nope_head_dim, rope_dim = config_.qk_rope_head_dim, v_dim = config_.v_head_dim;
+  Saved unused;
+  const Latent latent = project_latent(ctx, x_RD, rows.positions_R, unused);
+  const Tensor cache_row = ctx.empty({num_rows, latent_dim + rope_dim});
+  ctx.ops.concat_columns(cache_row, latent.c_kv, latent.k_pe, ctx.compute);
+  ctx.ops.scatter_rows(cache.k, cache_row, rows.cache_rows_R, ctx.compute);
+
+  // q . k = q_nope . (W_UK c_kv) + q_pe . k_pe = (W_UK^T q_nope) . c_kv + q_pe . k_pe
+  const Tensor q = project_query(ctx, x_RD, rows.positions_R, unused);
+  const Tensor q_nope = ctx.empty({num_rows * heads, nope});
+  const Tensor q_pe = ctx.empty({num_rows * heads, rope_dim});
+  ctx.ops.split_columns(q_nope, q_pe, q.reshaped({num_rows * heads, nope + rope_dim}), ctx.compute);
+  const Tensor q_latent = ctx.empty({num_rows, heads * latent_dim});
+  const Tensor& w_kv_b = w_kv_b_.weight().weight;
+  ctx.ops.per_head_gemm(q_latent, q_nope.reshaped({num_rows, heads * nope}), w_kv_b, heads, nope + v_dim, 0, nope,
+                        Transpose::yes, ctx.compute);
+  const Tensor q_absorbed = ctx.empty({num_rows * heads, latent_dim + rope_dim});
+  ctx.ops.concat_columns(q_absorbed, q_latent.reshaped({num_rows * heads, latent_dim}), q_pe, ctx.compute);
+
+  const Tensor context = ctx.empty({num_rows, heads * latent_dim});
+  ctx.ops.attention_cached(context, q_absorbed.reshaped({num_rows, heads * (latent_dim + rope_dim)}), cache.k, Tensor{},
+                           rows.slots_R, rows.lengths_R, cache.rows_per_slot, absorbed_args(config_), ctx.compute);
+  const Tensor o = ctx.empty({num_rows, heads * v_dim});
+  ctx.ops.per_head_gemm(o, context, w_kv_b, heads, nope + v_dim, nope, v_dim, Transpose::no, ctx.compute);
+  return w_o_.forward(ctx, o, unused.w_o);
+}
+
+std::vector<Parameter*> Mla::parameters() {
+  return parameters_of(w_q_, w_q_a_, q_norm_, w_q_b_, w_kv_a_, kv_norm_, w_kv_b_, w_o_);
+}
+
+}  // namespace athanor

@@ -1,0 +1,66 @@
+// Multi-head latent attention. Source: DeepSeek-V3 report, eq. 1-11; names as in its inference code.
+// T tokens, D model width, H heads, n = qk_nope_head_dim, r = qk_rope_head_dim, v = v_head_dim, C = kv_lora_rank.
+// Law: training assembles full keys and values; decode attends in the absorbed form to C + r numbers a token. Both are
+// the same function. Kept for backward: the inputs of the linears, q, k, v, o and one log-sum-exp a token and head.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/nn/decode_rows.hpp"
+#include "src/nn/linear.hpp"
+#include "src/nn/rms_norm.hpp"
+#include "src/nn/rope.hpp"
+
+namespace athanor {
+
+struct MlaConfig {
+  std::int64_t dim = 0, num_heads = 0;
+  std::int64_t q_lora_rank = 0;  ///< 0: queries are not compressed
+  std::int64_t kv_lora_rank = 0;
+  std::int64_t qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
+  double softmax_scale = 0.0;
+  double norm_eps = 1e-6, init_std = 0.006;
+};
+
+class Mla {
+ public:
+  struct Saved {
+    Linear::Saved w_q, w_q_a, w_q_b, w_kv_a, w_kv_b, w_o;
+    RmsNorm::Saved q_norm, kv_norm;
+    Tensor q, k, v, o;  ///< [T, H*(n+r)], the same, [T, H*v], [T, H*v]
+    Tensor lse_TH;      ///< acc
+  };
+
+  /// Parameters prefix + ".w_q" or ".w_q_a", ".q_norm.weight", ".w_q_b"; ".w_kv_a", ".kv_norm.weight", ".w_kv_b",
+  /// ".w_o".
+  Mla(const std::string& prefix, DType dtype, const MlaConfig& config, const RopeTables& rope);
+
+  Tensor forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
+  Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
+  void backward_weight(ExecContext& ctx, Saved& saved);
+  std::vector<Parameter*> parameters();
+
+  /// The same function for rows that attend to the cache (whose width is kv_lora_rank + qk_rope_head_dim).
+  Tensor decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows, LayerCache& cache);
+
+ private:
+  struct Latent {
+    Tensor c_kv;  ///< [T, C], normalised
+    Tensor k_pe;  ///< [T, r], rotated
+  };
+  Tensor project_query(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved);
+  Latent project_latent(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved);
+
+  MlaConfig config_;
+  const RopeTables& rope_;
+  std::optional<Linear> w_q_, w_q_a_, w_q_b_;
+  std::optional<RmsNorm> q_norm_;
+  Linear w_kv_a_, w_kv_b_, w_o_;
+  RmsNorm kv_norm_;
+};
+
+static_assert(Layer<Mla>);
+
+}  // namespace athanor

@@ -1,0 +1,66 @@
+// Mixture of experts: y = sum over the chosen experts of weight * expert(x), plus the shared expert(s), which are one
+// SwiGLU of width num_shared * moe_inter_dim. Source: DeepSeek-V3 report, eq. 12.
+// Law: cut in three phases so that a caller can interleave two micro-batches: dispatch (router, rows leave), experts
+// (rows computed; the shared expert's inner half meanwhile) and combine (rows return and are summed). forward =
+// the three in order; backward runs their transposes in reverse. Between phases everything lies in Saved.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/nn/expert_dispatcher.hpp"
+#include "src/nn/grouped_experts.hpp"
+#include "src/nn/router.hpp"
+#include "src/nn/swiglu.hpp"
+
+namespace athanor {
+
+struct MoeConfig {
+  RouterConfig router;
+  std::int64_t dim = 0, moe_inter_dim = 0, num_shared_experts = 0;
+  double init_std = 0.006;
+};
+
+class Moe {
+ public:
+  struct Saved {
+    Router::Saved router;
+    GroupedExperts::Saved experts;
+    SwiGlu::Saved shared;
+    Routing routing;        ///< from dispatch to combine_backward
+    DispatchHandle handle;  ///< from dispatch to dispatch_backward
+    Tensor x_TD, x_RD;      ///< from dispatch to experts
+    Tensor y_RD;            ///< from experts to combine_backward
+    Tensor dy_RD, dx_RD;    ///< from one backward phase to the next
+    Tensor dweights_TK;     ///< from combine_backward to dispatch_backward
+  };
+
+  /// Parameters prefix + ".router.…", ".experts.…", ".shared.…".
+  Moe(Backend& ops, const std::string& prefix, DType dtype, const MoeConfig& config, ExpertDispatcher& dispatcher,
+      Stream& stream);
+
+  void dispatch(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
+  void experts(ExecContext& ctx, Saved& saved);
+  Tensor combine(ExecContext& ctx, Saved& saved);
+
+  void combine_backward(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
+  void experts_backward(ExecContext& ctx, Saved& saved);
+  Tensor dispatch_backward(ExecContext& ctx, Saved& saved);
+
+  Tensor forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
+  Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
+  void backward_weight(ExecContext& ctx, Saved& saved);
+  std::vector<Parameter*> parameters();
+  Router& router() { return router_; }
+
+ private:
+  Router router_;
+  GroupedExperts experts_;
+  std::optional<SwiGlu> shared_;
+  ExpertDispatcher& dispatcher_;
+};
+
+static_assert(Layer<Moe>);
+
+}  // namespace athanor

@@ -1,0 +1,64 @@
+#include "src/nn/swiglu.hpp"
+
+#include "src/nn/parameter_list.hpp"
+
+namespace athanor {
+
+SwiGlu::SwiGlu(const std::string& prefix, DType dtype, std::int64_t dim, std::int64_t inter_dim, double init_std)
+    : w_gate_(prefix + ".w_gate", "", dtype, inter_dim, dim, init_std),
+      w_up_(prefix + ".w_up", "", dtype, inter_dim, dim, init_std),
+      w_down_(prefix + ".w_down", "", dtype, dim, inter_dim, init_std) {}
+
+Tensor SwiGlu::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
+  Tensor y_TD = ctx.ops.empty(x_TD.shape(), x_TD.dtype());
+  forward_inner(ctx, x_TD, saved);
+  forward_outer(ctx, y_TD, false, saved);
+  return y_TD;
+}
+
+void SwiGlu::forward_inner(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
+  Tensor gate_TF = w_gate_.forward(ctx, x_TD, saved.w_gate);
+  Tensor up_TF = w_up_.forward(ctx, x_TD, saved.w_up);
+  saved.hidden_TF = ctx.ops.empty(gate_TF.shape(), gate_TF.dtype());
+  ctx.ops.swiglu_forward(saved.hidden_TF, gate_TF, up_TF, ctx.compute);
+  if (ctx.training) {
+    saved.gate_TF = gate_TF;
+    saved.up_TF = up_TF;
+  }
+}
+
+void SwiGlu::forward_outer(ExecContext& ctx, Tensor y_TD, bool accumulate, Saved& saved) {
+  w_down_.forward_into(ctx, saved.hidden_TF, y_TD, accumulate, saved.w_down);
+  saved.hidden_TF = Tensor{};  // lives on as w_down's input where backward follows
+}
+
+Tensor SwiGlu::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
+  Tensor dx_TD = ctx.ops.empty(dy_TD.shape(), dy_TD.dtype());
+  backward_outer(ctx, dy_TD, saved);
+  backward_inner(ctx, dx_TD, false, saved);
+  return dx_TD;
+}
+
+void SwiGlu::backward_outer(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
+  const Tensor dhidden_TF = w_down_.backward_input(ctx, dy_TD, saved.w_down);
+  ctx.ops.swiglu_backward(saved.gate_TF, saved.up_TF, dhidden_TF, saved.gate_TF, saved.up_TF, ctx.compute);
+  saved.dgate_TF = std::move(saved.gate_TF);
+  saved.dup_TF = std::move(saved.up_TF);
+  saved.gate_TF = saved.up_TF = Tensor{};
+}
+
+void SwiGlu::backward_inner(ExecContext& ctx, Tensor dx_TD, bool accumulate, Saved& saved) {
+  w_gate_.backward_input_into(ctx, saved.dgate_TF, dx_TD, accumulate, saved.w_gate);
+  w_up_.backward_input_into(ctx, saved.dup_TF, dx_TD, true, saved.w_up);
+  saved.dgate_TF = saved.dup_TF = Tensor{};
+}
+
+void SwiGlu::backward_weight(ExecContext& ctx, Saved& saved) {
+  w_gate_.backward_weight(ctx, saved.w_gate);
+  w_up_.backward_weight(ctx, saved.w_up);
+  w_down_.backward_weight(ctx, saved.w_down);
+}
+
+std::vector<Parameter*> SwiGlu::parameters() { return parameters_of(w_gate_, w_up_, w_down_); }
+
+}  // namespace athanor

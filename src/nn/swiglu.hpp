@@ -1,0 +1,42 @@
+// Gated feed-forward network y = w_down( silu(w_gate x) * (w_up x) ) (Shazeer 2020). Law: forward and backward are cut
+// at the hidden activation, so that a mixture of experts can run the inner half while rows travel, and add the outer
+// half to a sum for free. forward = forward_inner + forward_outer; backward_input = backward_outer + backward_inner.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/nn/linear.hpp"
+
+namespace athanor {
+
+class SwiGlu {
+ public:
+  struct Saved {
+    Linear::Saved w_gate, w_up, w_down;
+    Tensor gate_TF, up_TF;    ///< from forward_inner to backward_outer
+    Tensor hidden_TF;         ///< from forward_inner to forward_outer
+    Tensor dgate_TF, dup_TF;  ///< from backward_outer to backward_inner
+  };
+
+  /// Parameters prefix + ".w_gate" [F,D], ".w_up" [F,D], ".w_down" [D,F].
+  SwiGlu(const std::string& prefix, DType dtype, std::int64_t dim, std::int64_t inter_dim, double init_std);
+
+  Tensor forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
+  void forward_inner(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
+  void forward_outer(ExecContext& ctx, Tensor y_TD, bool accumulate, Saved& saved);
+
+  Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
+  void backward_outer(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
+  void backward_inner(ExecContext& ctx, Tensor dx_TD, bool accumulate, Saved& saved);
+
+  void backward_weight(ExecContext& ctx, Saved& saved);
+  std::vector<Parameter*> parameters();
+
+ private:
+  Linear w_gate_, w_up_, w_down_;
+};
+
+static_assert(Layer<SwiGlu>);
+
+}  // namespace athanor
