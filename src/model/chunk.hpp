@@ -18,6 +18,9 @@ struct StepSums {
   std::vector<Tensor> expert_counts_E;  ///< i64, one per MoE layer (MTP modules last)
 };
 
+/// Starts a step.
+void zero_sums(StepSums& sums, Backend& ops, Stream& stream);
+
 /// F, I and W of consecutive layers for any number of micro-batches in flight. With one pipeline rank a chunk is the
 /// model.
 class ModelChunk {

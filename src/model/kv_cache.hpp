@@ -1,0 +1,30 @@
+// The attention cache of all layers: num_slots sequences of at most rows_per_slot tokens each.
+// Law: MLA keeps kv_lora_rank + qk_rope_head_dim numbers a token and layer, [normalised c_kv | rotated k_pe]; GQA keeps
+// a key and a value of num_kv_heads * head_dim each. Rows are written by Transformer::decode only.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "src/backend/backend.hpp"
+#include "src/model/model_config.hpp"
+#include "src/nn/decode_rows.hpp"
+
+namespace athanor {
+
+class KvCache {
+ public:
+  KvCache(Backend& ops, const ModelConfig& config, DType dtype, std::int64_t num_slots, std::int64_t rows_per_slot);
+
+  LayerCache& layer(std::int64_t index) { return layers_[static_cast<std::size_t>(index)]; }
+  std::int64_t num_slots() const { return num_slots_; }
+  std::int64_t rows_per_slot() const { return rows_per_slot_; }
+  /// Numbers kept for one token in one layer.
+  static std::int64_t numbers_per_token(const ModelConfig& config);
+
+ private:
+  std::int64_t num_slots_, rows_per_slot_;
+  std::vector<LayerCache> layers_;
+};
+
+}  // namespace athanor

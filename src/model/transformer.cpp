@@ -1,0 +1,245 @@
+#include "src/model/transformer.hpp"
+
+#include <fmt/format.h>
+
+#include "src/nn/parameter_list.hpp"
+
+namespace athanor {
+
+/// What one micro-batch in flight keeps.
+struct Transformer::Slot {
+  explicit Slot(const ModelConfig& config)
+      : blocks(static_cast<std::size_t>(config.num_layers)), mtp(static_cast<std::size_t>(config.mtp_depth)) {}
+
+  Embedding::Saved embedding;
+  std::vector<Block::Saved> blocks;
+  RmsNorm::Saved final_norm;
+  TokenCrossEntropy::Saved loss;
+  std::vector<MtpModule::Saved> mtp;
+};
+
+/// Counts what is not finite along a forward; read once at the end.
+class Transformer::FiniteProbe {
+ public:
+  FiniteProbe(ExecContext& ctx, std::size_t max_probes)
+      : ctx_(ctx), counts_N_(ctx.ops.empty({static_cast<std::int64_t>(max_probes)}, DType::i64)) {
+    ctx.ops.fill(counts_N_, 0.0, ctx.compute);
+    names_.reserve(max_probes);
+  }
+  void check(std::string name, const Tensor& x) {
+    const auto index = static_cast<std::int64_t>(names_.size());
+    names_.push_back(std::move(name));
+    ctx_.ops.count_nonfinite(counts_N_.rows(index, index + 1), x, ctx_.compute);
+  }
+  std::string first_nonfinite() {
+    std::vector<std::int64_t> counts(static_cast<std::size_t>(counts_N_.numel()));
+    ctx_.ops.download(std::as_writable_bytes(std::span(counts)), counts_N_, ctx_.compute);
+    ctx_.compute.synchronize();
+    for (std::size_t i = 0; i < names_.size(); ++i)
+      if (counts[i] != 0) return names_[i];
+    return {};
+  }
+
+ private:
+  ExecContext& ctx_;
+  Tensor counts_N_;
+  std::vector<std::string> names_;
+};
+
+namespace {
+
+ModelConfig validated(const ModelConfig& config) {
+  config.validate();
+  return config;
+}
+
+std::int64_t rope_dim(const ModelConfig& config) {
+  return config.attention == AttentionKind::mla ? config.qk_rope_head_dim : config.head_dim;
+}
+
+}  // namespace
+
+Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream,
+                         std::unique_ptr<ExpertDispatcher> dispatcher)
+    : config_(validated(config)),
+      dtype_(dtype),
+      dispatcher_(dispatcher ? std::move(dispatcher) : std::make_unique<LocalDispatcher>(config.num_routed_experts)),
+      rope_(ops, config.rope, config.rope_interleaved ? RopeLayout::interleaved : RopeLayout::half, rope_dim(config),
+            config.max_positions, accumulation_dtype(dtype), stream),
+      embedding_("embedding.weight", dtype, config.vocab_size, config.dim, config.init_std),
+      final_norm_("final_norm.weight", dtype, config.dim, config.norm_eps),
+      head_(config.tied_head ? LmHead(embedding_.weight())
+                             : LmHead("head.weight", dtype, config.vocab_size, config.dim, config.init_std)),
+      loss_(head_),
+      discarded_loss_1_(ops.empty({1}, DType::f64)) {
+  const BlockParts parts{ops, stream, dtype, rope_, *dispatcher_};
+  for (std::int64_t layer = 0; layer < config.num_layers; ++layer)
+    blocks_.push_back(
+        std::make_unique<Block>("layers." + std::to_string(layer), config_, config_.is_moe_layer(layer), parts));
+  for (std::int64_t module = 0; module < config.mtp_depth; ++module)
+    mtp_.push_back(std::make_unique<MtpModule>("mtp." + std::to_string(module), config_, parts, embedding_, loss_));
+  evaluation_slot_ = std::make_unique<Slot>(config_);
+
+  sums_.loss_1 = ops.empty({1}, DType::f64);
+  sums_.mtp_loss_1 = ops.empty({1}, DType::f64);
+  sums_.balance_loss_1 = ops.empty({1}, accumulation_dtype(dtype));
+  const auto give_sums = [&](Block& block) {
+    if (block.router() == nullptr) return;
+    sums_.expert_counts_E.push_back(ops.empty({config_.num_routed_experts}, DType::i64));
+    block.router()->set_sums(sums_.balance_loss_1, sums_.expert_counts_E.back());
+  };
+  for (auto& block : blocks_) give_sums(*block);
+  for (auto& module : mtp_) give_sums(module->block());
+  zero_sums(sums_, ops, stream);
+  ops.fill(discarded_loss_1_, 0.0, stream);
+}
+
+Transformer::~Transformer() = default;
+
+Transformer::Slot& Transformer::slot(int micro_batch) {
+  const auto index = static_cast<std::size_t>(micro_batch);
+  while (slots_.size() <= index) slots_.push_back(std::make_unique<Slot>(config_));
+  return *slots_[index];
+}
+
+void Transformer::check_batch(const ExecContext& ctx) const {
+  const MicroBatch& batch = ctx.batch;
+  if (ctx.dtype != dtype_)
+    throw Error(fmt::format("Transformer: the model is {}, the context {}", to_string(dtype_), to_string(ctx.dtype)));
+  if (batch.tokens_per_sequence > config_.max_positions)
+    throw ConfigError(fmt::format(
+        "sequences of {} tokens were given, but model.max_positions = {}; shorten them or raise model.max_positions",
+        batch.tokens_per_sequence, config_.max_positions));
+  if (batch.num_sequences * batch.tokens_per_sequence != batch.tokens_T.dim(0))
+    throw Error(fmt::format("Transformer: {} sequences of {} tokens, but tokens are {}", batch.num_sequences,
+                            batch.tokens_per_sequence, batch.tokens_T.to_string()));
+  if (batch.mtp.size() != mtp_.size() && (ctx.training || !batch.mtp.empty()))
+    throw Error(fmt::format("Transformer: model.mtp_depth = {}, but the micro-batch has rows for {}", mtp_.size(),
+                            batch.mtp.size()));
+}
+
+Tensor Transformer::forward_hidden(ExecContext& ctx, Slot& slot, FiniteProbe* probe) {
+  Tensor h_TD = embedding_.forward(ctx, ctx.batch.tokens_T, slot.embedding);
+  if (probe) probe->check("embedding", h_TD);
+  for (std::size_t l = 0; l < blocks_.size(); ++l) {
+    Block& block = *blocks_[l];
+    block.attention(ctx, h_TD, slot.blocks[l]);
+    if (probe) probe->check(block.prefix() + ".attention", slot.blocks[l].h_TD);
+    block.dispatch(ctx, slot.blocks[l]);
+    block.experts(ctx, slot.blocks[l]);
+    h_TD = block.combine(ctx, slot.blocks[l]);
+    if (probe) probe->check(block.prefix() + (block.router() ? ".moe" : ".ffn"), h_TD);
+  }
+  h_TD = final_norm_.forward(ctx, h_TD, slot.final_norm);
+  if (probe) probe->check("final_norm", h_TD);
+  return h_TD;
+}
+
+Tensor Transformer::forward(ExecContext& ctx, int micro_batch, const Tensor& x) {
+  if (x.defined()) throw Error("Transformer::forward: a whole model takes no activations, found " + x.to_string());
+  check_batch(ctx);
+  Slot& saved = slot(micro_batch);
+  const MicroBatch& batch = ctx.batch;
+  Tensor h_TD = forward_hidden(ctx, saved, nullptr);
+  loss_.forward(ctx, h_TD, batch.targets_T, batch.loss_weights_T, sums_.loss_1, saved.loss);
+  for (std::size_t k = 0; k < batch.mtp.size(); ++k)
+    h_TD = mtp_[k]->forward(ctx, h_TD, batch.mtp[k], sums_.mtp_loss_1, saved.mtp[k]);
+  return {};
+}
+
+Tensor Transformer::backward_input(ExecContext& ctx, int micro_batch, const Tensor& dy) {
+  if (dy.defined())
+    throw Error("Transformer::backward_input: a whole model starts from its losses, found " + dy.to_string());
+  Slot& saved = slot(micro_batch);
+  // From the last MTP module to the first: each passes to the state it fed on, whose own loss adds its part.
+  Tensor dh_TD;
+  for (std::size_t k = mtp_.size(); k-- > 0;) {
+    if (!dh_TD.defined()) dh_TD = loss_.backward_input(saved.mtp[k].loss);
+    const Tensor dloss_TD = loss_.backward_input(k > 0 ? saved.mtp[k - 1].loss : saved.loss);
+    dh_TD = mtp_[k]->backward_input(ctx, dh_TD, dloss_TD, saved.mtp[k]);
+  }
+  if (!dh_TD.defined()) dh_TD = loss_.backward_input(saved.loss);
+  dh_TD = final_norm_.backward_input(ctx, dh_TD, saved.final_norm);
+  for (std::size_t l = blocks_.size(); l-- > 0;) dh_TD = blocks_[l]->backward_input(ctx, dh_TD, saved.blocks[l]);
+  return embedding_.backward_input(ctx, dh_TD, saved.embedding);
+}
+
+void Transformer::backward_weight(ExecContext& ctx, int micro_batch) {
+  Slot& saved = slot(micro_batch);
+  for (std::size_t k = mtp_.size(); k-- > 0;) mtp_[k]->backward_weight(ctx, saved.mtp[k]);
+  final_norm_.backward_weight(ctx, saved.final_norm);
+  for (std::size_t l = blocks_.size(); l-- > 0;) blocks_[l]->backward_weight(ctx, saved.blocks[l]);
+  embedding_.backward_weight(ctx, saved.embedding);
+}
+
+Tensor Transformer::evaluate_hidden(ExecContext& ctx) {
+  if (ctx.training) throw Error("Transformer: evaluation was called with a training context");
+  check_batch(ctx);
+  return forward_hidden(ctx, *evaluation_slot_, nullptr);
+}
+
+Tensor Transformer::token_losses(ExecContext& ctx) {
+  const Tensor h_TD = evaluate_hidden(ctx);
+  return loss_.forward(ctx, h_TD, ctx.batch.targets_T, ctx.batch.loss_weights_T, discarded_loss_1_,
+                       evaluation_slot_->loss);
+}
+
+Tensor Transformer::logits(ExecContext& ctx) { return head_.logits(ctx, evaluate_hidden(ctx)); }
+
+Tensor Transformer::decode(ExecContext& ctx, const DecodeRows& rows, KvCache& cache) {
+  if (ctx.training) throw Error("Transformer::decode: wanted a context with training = false");
+  Slot& scratch = *evaluation_slot_;
+  Tensor h_RD = embedding_.forward(ctx, rows.tokens_R, scratch.embedding);
+  for (std::size_t l = 0; l < blocks_.size(); ++l)
+    h_RD = blocks_[l]->decode(ctx, h_RD, rows, cache.layer(static_cast<std::int64_t>(l)), scratch.blocks[l]);
+  if (rows.logit_rows_N.defined()) {
+    const Tensor wanted_ND = ctx.empty({rows.logit_rows_N.dim(0), h_RD.dim(1)});
+    ctx.ops.gather_rows(wanted_ND, h_RD, rows.logit_rows_N, ctx.compute);
+    h_RD = wanted_ND;
+  }
+  return head_.logits(ctx, final_norm_.forward(ctx, h_RD, scratch.final_norm));
+}
+
+std::string Transformer::first_nonfinite_layer(ExecContext& ctx) {
+  check_batch(ctx);
+  ExecContext look{ctx.ops, ctx.compute, ctx.comm, ctx.batch, ctx.dtype, false};
+  FiniteProbe probe(look, 3 + 2 * blocks_.size() + mtp_.size());
+  Tensor h_TD = forward_hidden(look, *evaluation_slot_, &probe);
+  probe.check("head", loss_.forward(look, h_TD, look.batch.targets_T, look.batch.loss_weights_T, discarded_loss_1_,
+                                    evaluation_slot_->loss));
+  for (std::size_t k = 0; k < look.batch.mtp.size(); ++k) {
+    h_TD = mtp_[k]->forward(look, h_TD, look.batch.mtp[k], discarded_loss_1_, evaluation_slot_->mtp[k]);
+    probe.check("mtp." + std::to_string(k), h_TD);
+  }
+  return probe.first_nonfinite();
+}
+
+std::string Transformer::first_nonfinite_parameter(ExecContext& ctx) {
+  const std::vector<Parameter*> all = parameters();
+  FiniteProbe probe(ctx, 2 * all.size());
+  for (const Parameter* parameter : all) {
+    probe.check(parameter->name(), parameter->weight);
+    if (parameter->grad.defined()) probe.check("gradient of " + parameter->name(), parameter->grad);
+  }
+  return probe.first_nonfinite();
+}
+
+std::vector<Parameter*> Transformer::parameters() {
+  std::vector<Parameter*> list = embedding_.parameters();
+  for (auto& block : blocks_) append_parameters(list, *block);
+  append_parameters(list, final_norm_);
+  append_parameters(list, head_);
+  for (auto& module : mtp_) append_parameters(list, *module);
+  return list;
+}
+
+std::vector<StateTensor*> Transformer::states() {
+  std::vector<StateTensor*> list;
+  for (auto& block : blocks_)
+    if (block->router()) list.push_back(&block->router()->bias());
+  for (auto& module : mtp_)
+    if (module->block().router()) list.push_back(&module->block().router()->bias());
+  return list;
+}
+
+}  // namespace athanor
