@@ -1,0 +1,239 @@
+// One tile of queries against a run of keys: softmax(scale * q k^T) v without the score matrix (online softmax).
+// Source: Dao, FlashAttention-2 (arXiv 2307.08691), algorithm 1; here queries lie along vector lanes and scores are
+// kept as S^T[key, query], so that keys and values are read where they stand, maxima and sums need no shuffles, and one
+// key serves all queries by broadcast. Law: keys are cut into tiles of kKeys from key 0; a key that no lane of a vector
+// sees costs nothing and changes no bit.
+#pragma once
+
+#include <algorithm>
+
+#include "src/backend/cpu/attention_units.hpp"
+
+namespace athanor::cpu::attention {
+
+inline constexpr int kKeys = 64;  ///< keys of a tile
+
+/// Keys and values of one head: row j at k + j*k_stride and v + j*v_stride (elements).
+template <class P>
+struct KeyRun {
+  const typename P::Element* k;
+  std::int64_t k_stride;
+  const typename P::Element* v;
+  std::int64_t v_stride;
+  std::int64_t qk_dim, v_dim;
+};
+
+/// Queries of a tile: kQueryVectors vectors of lanes.
+inline constexpr int kQueryVectors = 2;
+template <class P>
+inline constexpr int kQueries = kQueryVectors* kLanes<P>;
+
+/// Which keys each lane sees: [lo, hi). Lanes past the last query repeat it, so that a full tile stays full.
+template <class P>
+struct Visibility {
+  using Int = typename Simd<typename P::Acc>::Int;
+  alignas(64) Int lo[kQueries<P>], hi[kQueries<P>];
+  Int vector_min_lo[kQueryVectors], vector_max_hi[kQueryVectors];
+  Int min_lo, max_lo, min_hi, max_hi;
+
+  /// Call when lanes [0, count) are set.
+  void finish(int count) {
+    for (int lane = count; lane < kQueries<P>; ++lane) lo[lane] = lo[count - 1], hi[lane] = hi[count - 1];
+    min_lo = *std::min_element(lo, lo + kQueries<P>);
+    max_lo = *std::max_element(lo, lo + kQueries<P>);
+    min_hi = *std::min_element(hi, hi + kQueries<P>);
+    max_hi = *std::max_element(hi, hi + kQueries<P>);
+    for (int n = 0; n < kQueryVectors; ++n) {
+      vector_min_lo[n] = *std::min_element(lo + n * kLanes<P>, lo + (n + 1) * kLanes<P>);
+      vector_max_hi[n] = *std::max_element(hi + n * kLanes<P>, hi + (n + 1) * kLanes<P>);
+    }
+  }
+  /// All ones in the lanes of vector n that see `key`.
+  ATHANOR_INLINE typename Simd<typename P::Acc>::I sees(int n, std::int64_t key) const {
+    using I = typename Simd<typename P::Acc>::I;
+    const I at = I{} + static_cast<Int>(key);
+    return (at >= load_vector<I>(lo + n * kLanes<P>)) & (at < load_vector<I>(hi + n * kLanes<P>));
+  }
+};
+
+/// Which parts of a tile of keys are computed: pieces of keys times a range of query vectors.
+template <class P>
+struct TilePlan {
+  struct Piece {
+    int key, keys;                 ///< within the tile
+    int vector_begin, vector_end;  ///< query vectors that see some of these keys
+  };
+  Piece pieces[kKeys / kLanes<P>];
+  int count = 0;
+  bool masked = false;  ///< some computed score is invisible
+
+  TilePlan(const Visibility<P>& visible, std::int64_t first_key, int keys) {
+    if (visible.max_lo <= first_key && visible.min_hi >= first_key + keys) {
+      pieces[count++] = {0, keys, 0, kQueryVectors};
+      return;
+    }
+    masked = true;
+    for (int key = 0; key < keys; key += kLanes<P>) {
+      Piece piece{key, std::min(kLanes<P>, keys - key), kQueryVectors, 0};
+      for (int n = 0; n < kQueryVectors; ++n)
+        if (visible.vector_max_hi[n] > first_key + key && visible.vector_min_lo[n] < first_key + key + piece.keys) {
+          piece.vector_begin = std::min(piece.vector_begin, n);
+          piece.vector_end = n + 1;
+        }
+      if (piece.vector_begin < piece.vector_end) pieces[count++] = piece;
+    }
+  }
+};
+
+/// Units of a tile of keys: rows of K in place, or widened; V along the summed dim (pairs interleave two keys).
+template <class P>
+struct StagedKeys {
+  const typename P::Unit *k, *v;
+  std::int64_t k_stride, v_stride;
+};
+
+/// Scratch of StagedKeys; nothing where the tensors are read in place.
+template <class P>
+struct Staging {
+  typename P::Unit *k = nullptr, *v = nullptr;
+
+  void carve(Carver& carver, std::int64_t qk_dim, std::int64_t v_columns) {
+    if (!P::kInPlace) carver.take(k, kKeys * units<P>(qk_dim));
+    carver.take(v, kKeys / P::kPair * v_columns);
+  }
+  /// `v_in_place`: leave V where it stands when its rows are units already.
+  StagedKeys<P> stage(const KeyRun<P>& run, std::int64_t first_key, int keys, std::int64_t v_columns, bool v_in_place) {
+    const auto* k_rows = run.k + first_key * run.k_stride;
+    const auto* v_rows = run.v + first_key * run.v_stride;
+    StagedKeys<P> staged{P::in_place(k_rows), P::in_place(v_rows), run.k_stride / P::kPair, run.v_stride};
+    if constexpr (!P::kInPlace) {
+      pack_rows<P>(k, run.qk_dim, k_rows, run.k_stride, keys, run.qk_dim);
+      staged.k = k;
+      staged.k_stride = run.qk_dim;
+    }
+    if (!v_in_place) {
+      pack_rows<P>(v, v_columns, v_rows, run.v_stride, keys, run.v_dim);
+      staged.v = v;
+      staged.v_stride = v_columns;
+    }
+    return staged;
+  }
+};
+/// Whether V's rows serve as units along the summed dim without packing.
+template <class P>
+inline constexpr bool kRowsAreUnits = P::kInPlace&& P::kPair == 1;
+
+/// Scores to probabilities: exp(scale * (score - reference)), by powers of two.
+template <class P>
+typename P::Acc exponent_scale(double scale) {
+  return static_cast<typename P::Acc>(scale * 1.4426950408889634074);
+}
+/// Below every score; finite, so that differences are never NaN.
+template <class P>
+inline constexpr typename P::Acc kNoScore = static_cast<typename P::Acc>(-1e30);
+
+template <class P>
+class ForwardTile {
+ public:
+  using Acc = typename P::Acc;
+  using Unit = typename P::Unit;
+  using V = typename Simd<Acc>::V;
+
+  Unit* q_t = nullptr;  ///< [units of Q, kQueries], by pack_lanes
+  Acc* o_t = nullptr;   ///< [V, kQueries]: sum of p*v, not yet divided
+  Acc* top = nullptr;   ///< [kQueries] largest score (before scale)
+  Acc* sum = nullptr;   ///< [kQueries] sum of exp(scale * (score - top))
+
+  void carve(Carver& carver, std::int64_t qk_dim, std::int64_t v_dim) {
+    carver.take(q_t, units<P>(qk_dim) * kQueries<P>);
+    carver.take(o_t, v_dim * kQueries<P>);
+    carver.take(top, kQueries<P>);
+    carver.take(sum, kQueries<P>);
+    carver.take(s_t_, kKeys * kQueries<P>);
+    staging_.carve(carver, qk_dim, v_dim);
+  }
+
+  /// Fills o_t, top, sum.
+  void run(const KeyRun<P>& keys, const Visibility<P>& visible, double scale) {
+    std::fill_n(o_t, keys.v_dim * kQueries<P>, Acc{});
+    std::fill_n(top, kQueries<P>, kNoScore<P>);
+    std::fill_n(sum, kQueries<P>, Acc{});
+    for (std::int64_t first = visible.min_lo / kKeys * kKeys; first < visible.max_hi; first += kKeys) {
+      const int count = static_cast<int>(std::min<std::int64_t>(kKeys, visible.max_hi - first));
+      const TilePlan<P> plan(visible, first, count);
+      const StagedKeys<P> staged = staging_.stage(keys, first, count, keys.v_dim, kRowsAreUnits<P>);
+      for (int i = 0; i < plan.count; ++i) {
+        const auto& [key, rows, begin, end] = plan.pieces[i];
+        product<P, false>(rows, end - begin, units<P>(keys.qk_dim), staged.k + key * staged.k_stride, staged.k_stride,
+                          q_t + begin * kLanes<P>, kQueries<P>, s_t_ + key * kQueries<P> + begin * kLanes<P>,
+                          kQueries<P>, false);
+      }
+      softmax(plan, visible, first, exponent_scale<P>(scale), keys.v_dim);
+      for (int i = 0; i < plan.count; ++i) {
+        const auto& [key, rows, begin, end] = plan.pieces[i];
+        product<P, true>(keys.v_dim, end - begin, units<P>(rows), staged.v + key / P::kPair * staged.v_stride,
+                         staged.v_stride, p_t() + key / P::kPair * kQueries<P> + begin * kLanes<P>, kQueries<P>,
+                         o_t + begin * kLanes<P>, kQueries<P>, true);
+      }
+    }
+  }
+
+ private:
+  /// Probabilities take the place of scores: row j of units is written when rows j*kPair.. have been read.
+  Unit* p_t() { return reinterpret_cast<Unit*>(s_t_); }
+
+  void softmax(const TilePlan<P>& plan, const Visibility<P>& visible, std::int64_t first_key, Acc c,
+               std::int64_t v_dim) {
+    for (int n = 0; n < kQueryVectors; ++n) {
+      const int lane = n * kLanes<P>;
+      const V old_top = load_vector<V>(top + lane);
+      V new_top = old_top;
+      for (int i = 0; i < plan.count; ++i) {
+        const auto& [key, rows, begin, end] = plan.pieces[i];
+        if (n < begin || n >= end) continue;
+        Acc* s = s_t_ + key * kQueries<P> + lane;
+        for (int j = 0; j < rows; ++j) {
+          V score = load_vector<V>(s + j * kQueries<P>);
+          if (plan.masked) {
+            score = visible.sees(n, first_key + key + j) ? score : V{} - std::numeric_limits<Acc>::infinity();
+            store_vector(s + j * kQueries<P>, score);
+          }
+          new_top = score > new_top ? score : new_top;
+        }
+      }
+      V tile_sum{};
+      for (int i = 0; i < plan.count; ++i) {
+        const auto& [key, rows, begin, end] = plan.pieces[i];
+        if (n < begin || n >= end) continue;
+        const Acc* s = s_t_ + key * kQueries<P> + lane;
+        Unit* p = p_t() + key / P::kPair * kQueries<P> + lane;
+        for (int j = 0; j < rows; j += P::kPair) {
+          const V first = exp2_nonpositive((load_vector<V>(s + j * kQueries<P>) - new_top) * c);
+          V second{};
+          tile_sum += first;
+          if (P::kPair == 2 && j + 1 < rows) {
+            second = exp2_nonpositive((load_vector<V>(s + (j + 1) * kQueries<P>) - new_top) * c);
+            tile_sum += second;
+          }
+          store_vector(p + j / P::kPair * kQueries<P>, make_units<P>(first, second));
+        }
+      }
+      const V factor = exp2_nonpositive((old_top - new_top) * c);
+      store_vector(top + lane, new_top);
+      store_vector(sum + lane, load_vector<V>(sum + lane) * factor + tile_sum);
+      if (changes_nothing(factor)) continue;
+      for (std::int64_t d = 0; d < v_dim; ++d)
+        store_vector(o_t + d * kQueries<P> + lane, load_vector<V>(o_t + d * kQueries<P> + lane) * factor);
+    }
+  }
+  static bool changes_nothing(const V& factor) {
+    bool same = true;
+    for (int i = 0; i < kLanes<P>; ++i) same &= factor[i] == Acc{1};
+    return same;
+  }
+
+  Acc* s_t_ = nullptr;  ///< [kKeys, kQueries]
+  Staging<P> staging_;
+};
+
+}  // namespace athanor::cpu::attention
