@@ -1,0 +1,79 @@
+// HostGroup: the control plane. Small host messages (decisions, text, hashes) among a fixed set of ranks, always MPI.
+// Law: every function but rank(), size(), comm(), host_name() and node_index() is collective: every rank of the group
+// calls it, in the same order. Sums run in rank order, so their bits do not depend on the timing of messages. A group
+// dies before its MpiSession. Tensors travel by Communicator.
+#pragma once
+
+#include <mpi.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace athanor {
+
+class HostGroup {
+ public:
+  /// All ranks of the job. Needs a living MpiSession. @throws CommError without one.
+  static HostGroup world();
+  HostGroup(HostGroup&& other) noexcept;
+  HostGroup& operator=(HostGroup&& other) noexcept;
+  HostGroup(const HostGroup&) = delete;
+  HostGroup& operator=(const HostGroup&) = delete;
+  ~HostGroup();
+
+  /// The ranks that pass the same color, ordered by key, then by rank here.
+  HostGroup split(int color, int key) const;
+  /// The same ranks with messages of their own.
+  HostGroup duplicate() const;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  MPI_Comm comm() const { return comm_; }
+
+  void barrier();
+  /// Logical and over ranks.
+  bool all_agree(bool mine);
+  /// Logical or over ranks.
+  bool any(bool mine);
+  /// @throws CollectiveMismatch on every rank when the hashes differ, naming the odd ranks and all values.
+  void check_same(std::string_view what, std::uint64_t hash);
+
+  /// The text of `root` on every rank; what the others pass is ignored.
+  std::string broadcast(std::string text, int root);
+  /// On `root` the texts of all ranks in rank order, elsewhere nothing.
+  std::vector<std::string> gather(std::string_view text, int root);
+  /// The texts of all ranks in rank order.
+  std::vector<std::string> all_gather(std::string_view text);
+
+  std::int64_t sum(std::int64_t mine);
+  std::int64_t max(std::int64_t mine);
+  /// In rank order, in f64.
+  double sum(double mine);
+  double max(double mine);
+  /// Every entry summed over ranks, in one message. Allocates nothing once called with this length.
+  void sum(std::span<double> inout);
+  void sum(std::span<std::int64_t> inout);
+  /// Rank r's value at index r. Valid until the next call.
+  std::span<const std::int64_t> all_gather(std::int64_t mine);
+
+  /// Name of the machine this rank runs on.
+  const std::string& host_name() const { return host_name_; }
+  /// Machines of the group numbered in order of their lowest rank: this rank's.
+  int node_index() const { return node_index_; }
+
+ private:
+  explicit HostGroup(MPI_Comm owned);
+  template <class T>
+  std::span<T> gather_numbers(std::span<const T> mine);
+
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  int rank_ = 0, size_ = 1, node_index_ = 0;
+  std::string host_name_;
+  std::vector<double> doubles_;         ///< size_ * length, kept between calls
+  std::vector<std::int64_t> integers_;  ///< likewise
+};
+
+}  // namespace athanor
