@@ -61,6 +61,8 @@ class Philox {
   constexpr double uniform(std::uint64_t index) const { return static_cast<double>(word64(index) >> 11) * 0x1.0p-53; }
   /// Standard normal number `index` (Box-Muller on words; two normals a counter).
   double normal(std::uint64_t index) const;
+  /// Standard normals number 2*pair and 2*pair+1, for the price of one.
+  std::array<double, 2> normal_pair(std::uint64_t pair) const;
 
  private:
   std::array<std::uint32_t, 2> key_;
