@@ -1,0 +1,25 @@
+// Checks of index tensors. Law: indices live on the device, so they can only be looked at inside stream work; a kernel
+// checks them all before it touches any row, in one pass that vectorises.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "src/base/error.hpp"
+
+namespace athanor::cpu {
+
+/// @throws Error naming the first id that is not in [0, limit).
+inline void require_ids(std::string_view op, const std::int32_t* ids, std::int64_t count, std::int64_t limit) {
+  std::int32_t bad = 0;
+#pragma omp simd reduction(| : bad)
+  for (std::int64_t i = 0; i < count; ++i) bad |= (ids[i] < 0) | (ids[i] >= limit);
+  if (bad == 0) return;
+  for (std::int64_t i = 0; i < count; ++i)
+    if (ids[i] < 0 || ids[i] >= limit)
+      throw Error(std::string(op) + ": wanted ids in [0, " + std::to_string(limit) + "), found " +
+                  std::to_string(ids[i]) + " at place " + std::to_string(i));
+}
+
+}  // namespace athanor::cpu
