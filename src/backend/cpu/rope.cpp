@@ -1,0 +1,69 @@
+// Rotary position embedding in place: entry pairs (a, b) of a head become (a cos - b sin, a sin + b cos).
+#include "src/backend/cpu/cpu_backend.hpp"
+#include "src/backend/cpu/kernel.hpp"
+#include "src/backend/cpu/row_ids.hpp"
+
+namespace athanor {
+namespace {
+
+using cpu::data;
+using cpu::load;
+using cpu::require;
+using cpu::store;
+
+/// Rotates `pairs` pairs of one head; `sign` -1 turns back.
+template <RopeLayout kLayout, class T, class Acc>
+void rotate(T* x, const Acc* cosines, const Acc* sines, std::int64_t pairs, Acc sign) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < pairs; ++i) {
+    const std::int64_t first = kLayout == RopeLayout::interleaved ? 2 * i : i;
+    const std::int64_t second = kLayout == RopeLayout::interleaved ? 2 * i + 1 : i + pairs;
+    const Acc a = load(x[first]), b = load(x[second]), c = cosines[i], s = sign * sines[i];
+    x[first] = store<T>(a * c - b * s);
+    x[second] = store<T>(a * s + b * c);
+  }
+}
+
+}  // namespace
+
+void CpuBackend::rope(Tensor x_TC, const Tensor& positions_T, const Tensor& cos_PR, const Tensor& sin_PR,
+                      const RopeArgs& args, Stream& stream) {
+  const std::int64_t rows = x_TC.shape().flat_rows(), pairs = args.rope_dim / 2;
+  require(x_TC.shape().back() == args.num_heads * args.head_dim, "rope",
+          std::to_string(args.num_heads) + " heads of " + std::to_string(args.head_dim), x_TC);
+  require(args.rope_dim % 2 == 0 && args.offset >= 0 && args.offset + args.rope_dim <= args.head_dim, "rope",
+          "an even rope_dim " + std::to_string(args.rope_dim) + " at offset " + std::to_string(args.offset) +
+              " within a head of " + std::to_string(args.head_dim),
+          x_TC);
+  require(positions_T.numel() == rows && positions_T.dtype() == DType::i32, "rope", "one i32 position a row",
+          positions_T, x_TC);
+  require(cos_PR.shape() == sin_PR.shape() && cos_PR.shape().back() == pairs &&
+              cos_PR.dtype() == accumulation_dtype(x_TC.dtype()) && sin_PR.dtype() == cos_PR.dtype(),
+          "rope", "tables [positions, " + std::to_string(pairs) + "] of the accumulation type", cos_PR, sin_PR);
+  cpu::dispatch_floating(x_TC.dtype(), "rope", [&](auto type) {
+    using T = decltype(type);
+    using Acc = cpu::acc_t<T>;
+    run_on(stream, [=] {
+      const auto* positions = data<std::int32_t>(positions_T);
+      cpu::require_ids("rope (positions)", positions, rows, cos_PR.shape().flat_rows());
+      T* x = data<T>(x_TC) + args.offset;
+      const Acc *cosines = data<Acc>(cos_PR), *sines = data<Acc>(sin_PR);
+      const Acc sign = args.inverse ? Acc{-1} : Acc{1};
+      const std::int64_t row_bytes = args.num_heads * args.rope_dim * std::int64_t{2 * sizeof(T)};
+      cpu::parallel_rows(rows, 16, row_bytes, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t t = begin; t < end; ++t) {
+          const Acc *c = cosines + positions[t] * pairs, *s = sines + positions[t] * pairs;
+          for (std::int64_t h = 0; h < args.num_heads; ++h) {
+            T* head = x + (t * args.num_heads + h) * args.head_dim;
+            if (args.layout == RopeLayout::interleaved)
+              rotate<RopeLayout::interleaved>(head, c, s, pairs, sign);
+            else
+              rotate<RopeLayout::half>(head, c, s, pairs, sign);
+          }
+        }
+      });
+    });
+  });
+}
+
+}  // namespace athanor
