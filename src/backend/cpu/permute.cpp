@@ -1,0 +1,159 @@
+// Rows of tokens to rows of experts and back. Law: a pair (t, k) is numbered t*K + k; rows of one expert keep the order
+// of their pairs (a stable counting sort), so that every layout sums in one order.
+#include <cstring>
+#include <vector>
+
+#include "src/backend/cpu/cpu_backend.hpp"
+#include "src/backend/cpu/kernel.hpp"
+#include "src/backend/cpu/row_ids.hpp"
+
+namespace athanor {
+namespace {
+
+using cpu::data;
+using cpu::load;
+using cpu::parallel_rows;
+using cpu::require;
+using cpu::store;
+
+constexpr std::int64_t kPieceRows = 16;
+constexpr std::int64_t kBlock = 256;  ///< columns summed at a time
+
+/// Shapes of y_TD, x_RD, row_of_TK and weights_TK (optional), checked.
+struct Unpermuted {
+  std::int64_t tokens = 0, top_k = 0, rows = 0, width = 0;
+};
+
+Unpermuted unpermuted(std::string_view op, const Tensor& y_TD, const Tensor& x_RD, const Tensor& row_of_TK,
+                      const Tensor& weights_TK) {
+  require(row_of_TK.dtype() == DType::i32 && row_of_TK.shape().ndim() == 2, op, "i32 rows [T, K]", row_of_TK);
+  const Unpermuted u{row_of_TK.dim(0), row_of_TK.dim(1), x_RD.shape().flat_rows(), x_RD.shape().back()};
+  require(y_TD.shape().back() == u.width && y_TD.shape().flat_rows() == u.tokens, op, "token rows like the choices",
+          y_TD, row_of_TK);
+  require(y_TD.dtype() == x_RD.dtype(), op, "rows of one type", y_TD, x_RD);
+  if (weights_TK.defined())
+    require(weights_TK.numel() == row_of_TK.numel() && weights_TK.dtype() == accumulation_dtype(x_RD.dtype()), op,
+            "weights like the choices, of the accumulation type", weights_TK, row_of_TK);
+  return u;
+}
+
+}  // namespace
+
+void CpuBackend::sort_by_expert(Tensor pair_of_R, Tensor row_of_TK, Tensor offsets_E1, const Tensor& expert_ids_TK,
+                                Stream& stream) {
+  const std::int64_t pairs = expert_ids_TK.numel(), num_experts = offsets_E1.numel() - 1;
+  for (const Tensor& tensor : {pair_of_R, row_of_TK, offsets_E1, expert_ids_TK})
+    require(tensor.dtype() == DType::i32, "sort_by_expert", "i32 everywhere", tensor);
+  require(pair_of_R.numel() == pairs && row_of_TK.numel() == pairs, "sort_by_expert", "as many rows as pairs",
+          pair_of_R, expert_ids_TK);
+  require(num_experts >= 0, "sort_by_expert", "offsets [E+1]", offsets_E1);
+  run_on(stream, [=] {
+    const auto* ids = data<std::int32_t>(expert_ids_TK);
+    cpu::require_ids("sort_by_expert", ids, pairs, num_experts);
+    auto *offsets = data<std::int32_t>(offsets_E1), *row_of = data<std::int32_t>(row_of_TK),
+         *pair_of = data<std::int32_t>(pair_of_R);
+    std::fill_n(offsets, num_experts + 1, 0);
+    for (std::int64_t i = 0; i < pairs; ++i) ++offsets[ids[i] + 1];
+    for (std::int64_t e = 0; e < num_experts; ++e) offsets[e + 1] += offsets[e];
+    thread_local std::vector<std::int32_t> next;
+    next.assign(offsets, offsets + num_experts);
+    for (std::int64_t i = 0; i < pairs; ++i) {
+      const std::int32_t row = next[static_cast<std::size_t>(ids[i])]++;
+      row_of[i] = row;
+      pair_of[row] = static_cast<std::int32_t>(i);
+    }
+  });
+}
+
+void CpuBackend::permute_rows(Tensor y_RD, const Tensor& x_TD, const Tensor& pair_of_R, std::int64_t top_k,
+                              Stream& stream) {
+  const std::int64_t rows = pair_of_R.numel(), tokens = x_TD.shape().flat_rows();
+  require(pair_of_R.dtype() == DType::i32 && y_RD.shape().flat_rows() == rows, "permute_rows", "one i32 pair a row",
+          y_RD, pair_of_R);
+  require(y_RD.shape().back() == x_TD.shape().back() && y_RD.dtype() == x_TD.dtype(), "permute_rows",
+          "rows of one width and type", y_RD, x_TD);
+  require(top_k > 0, "permute_rows", "a positive top_k", y_RD);
+  run_on(stream, [=] {
+    const auto* pairs = data<std::int32_t>(pair_of_R);
+    cpu::require_ids("permute_rows", pairs, rows, tokens * top_k);
+    const auto bytes = x_TD.shape().back() * static_cast<std::int64_t>(size_bytes(x_TD.dtype()));
+    std::byte* y = y_RD.unsafe_data();
+    const std::byte* x = x_TD.unsafe_data();
+    parallel_rows(rows, kPieceRows, 2 * bytes, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r)
+        std::memcpy(y + r * bytes, x + pairs[r] / top_k * bytes, static_cast<std::size_t>(bytes));
+    });
+  });
+}
+
+void CpuBackend::unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& row_of_TK, const Tensor& weights_TK,
+                                Stream& stream) {
+  const Unpermuted u = unpermuted("unpermute_rows", y_TD, x_RD, row_of_TK, weights_TK);
+  cpu::dispatch_floating(x_RD.dtype(), "unpermute_rows", [&](auto type) {
+    using T = decltype(type);
+    using Acc = cpu::acc_t<T>;
+    run_on(stream, [=] {
+      const auto* rows = data<std::int32_t>(row_of_TK);
+      cpu::require_ids("unpermute_rows", rows, u.tokens * u.top_k, u.rows);
+      const T* x = data<T>(x_RD);
+      const Acc* weights = weights_TK.defined() ? data<Acc>(weights_TK) : nullptr;
+      T* y = data<T>(y_TD);
+      const std::int64_t row_bytes = (u.top_k + 1) * u.width * std::int64_t{sizeof(T)};
+      parallel_rows(u.tokens, kPieceRows, row_bytes, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t t = begin; t < end; ++t)
+          for (std::int64_t first = 0; first < u.width; first += kBlock) {
+            const std::int64_t count = std::min(kBlock, u.width - first);
+            Acc sum[kBlock] = {};
+            for (std::int64_t k = 0; k < u.top_k; ++k) {
+              const T* row = x + rows[t * u.top_k + k] * u.width + first;
+              const Acc weight = weights ? weights[t * u.top_k + k] : Acc{1};
+#pragma omp simd
+              for (std::int64_t i = 0; i < count; ++i) sum[i] += weight * load(row[i]);
+            }
+            T* out = y + t * u.width + first;
+#pragma omp simd
+            for (std::int64_t i = 0; i < count; ++i) out[i] = store<T>(sum[i]);
+          }
+      });
+    });
+  });
+}
+
+void CpuBackend::unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const Tensor& dy_TD, const Tensor& x_RD,
+                                         const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) {
+  const Unpermuted u = unpermuted("unpermute_rows_backward", dy_TD, x_RD, row_of_TK, weights_TK);
+  unpermuted("unpermute_rows_backward", dy_TD, dx_RD, row_of_TK, dweights_TK);
+  require(dx_RD.numel() == x_RD.numel(), "unpermute_rows_backward", "a gradient for every row", dx_RD, x_RD);
+  cpu::dispatch_floating(x_RD.dtype(), "unpermute_rows_backward", [&](auto type) {
+    using T = decltype(type);
+    using Acc = cpu::acc_t<T>;
+    run_on(stream, [=] {
+      const auto* rows = data<std::int32_t>(row_of_TK);
+      cpu::require_ids("unpermute_rows_backward", rows, u.tokens * u.top_k, u.rows);
+      const T *x = data<T>(x_RD), *dy = data<T>(dy_TD);
+      const Acc* weights = weights_TK.defined() ? data<Acc>(weights_TK) : nullptr;
+      Acc* dweights = dweights_TK.defined() ? data<Acc>(dweights_TK) : nullptr;
+      T* dx = data<T>(dx_RD);
+      const std::int64_t row_bytes = (2 * u.top_k + 1) * u.width * std::int64_t{sizeof(T)};
+      parallel_rows(u.tokens, kPieceRows, row_bytes, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t t = begin; t < end; ++t)
+          for (std::int64_t k = 0; k < u.top_k; ++k) {
+            const std::int64_t pair = t * u.top_k + k, row = rows[pair];
+            const T *dy_row = dy + t * u.width, *x_row = x + row * u.width;
+            if (dweights) {
+              Acc dot{};
+#pragma omp simd reduction(+ : dot)
+              for (std::int64_t i = 0; i < u.width; ++i) dot += load(dy_row[i]) * load(x_row[i]);
+              dweights[pair] = dot;
+            }
+            const Acc weight = weights ? weights[pair] : Acc{1};
+            T* dx_row = dx + row * u.width;
+#pragma omp simd
+            for (std::int64_t i = 0; i < u.width; ++i) dx_row[i] = store<T>(weight * load(dy_row[i]));
+          }
+      });
+    });
+  });
+}
+
+}  // namespace athanor
