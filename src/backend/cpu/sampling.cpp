@@ -121,7 +121,11 @@ std::int32_t sample_row(const T* logits, std::int64_t vocabulary, cpu::acc_t<T> 
   auto& scratch = RowScratch<Acc>::of_this_thread(vocabulary);
   Acc* weights = scratch.weights.data();
 #pragma omp simd
-  for (std::int64_t i = 0; i < vocabulary; ++i) weights[i] = cpu::exp(load(logits[i]) * factor - highest);
+  for (std::int64_t i = 0; i < vocabulary; ++i) {
+    // NaN, which has no order, counts as 0; the row's log-probability is NaN then and tells.
+    const Acc weight = cpu::exp(load(logits[i]) * factor - highest);
+    weights[i] = weight >= Acc{0} ? weight : Acc{0};
+  }
   const bool all = (args.top_k <= 0 || args.top_k >= vocabulary) && args.top_p >= 1.0 && args.min_p <= 0.0;
   if (all)
     return draw(
