@@ -40,7 +40,6 @@ template <class P>
 void forward_tile(const QueryTile& tile, std::int64_t h, const AttentionArgs& a, const typename P::Element* q,
                   const typename P::Element* k, const typename P::Element* v, const std::int32_t* key_begin_T,
                   typename P::Element* o, typename P::Acc* lse_TH) {
-  using Element = typename P::Element;
   using Acc = typename P::Acc;
   const std::int64_t g = h / (a.num_heads / a.num_kv_heads), tokens = tile.end - tile.begin;
   ForwardTile<P> work;
@@ -53,8 +52,8 @@ void forward_tile(const QueryTile& tile, std::int64_t h, const AttentionArgs& a,
     visible.hi[i] = static_cast<Int>(tile.begin + i + 1 - tile.origin);
   }
   visible.finish(static_cast<int>(tokens));
-  pack_lanes<P>(work.q_t, kQueries<P>, q + (tile.begin * a.num_heads + h) * a.qk_dim, a.num_heads * a.qk_dim, tokens,
-                a.qk_dim);
+  pack_lanes<P>(work.q_t, kQueries<P>, tokens, a.qk_dim,
+                [&](std::int64_t i) { return q + ((tile.begin + i) * a.num_heads + h) * a.qk_dim; });
   const KeyRun<P> keys{k + (tile.origin * a.num_kv_heads + g) * a.qk_dim,
                        a.num_kv_heads * a.qk_dim,
                        v + (tile.origin * a.num_kv_heads + g) * a.v_dim,
@@ -64,13 +63,9 @@ void forward_tile(const QueryTile& tile, std::int64_t h, const AttentionArgs& a,
 
   work.run(keys, visible, a.scale);
 
-  for (std::int64_t i = 0; i < tokens; ++i) {
-    const std::int64_t row = (tile.begin + i) * a.num_heads + h;
-    const Acc factor = Acc{1} / work.sum[i];
-    for (std::int64_t d = 0; d < a.v_dim; ++d)
-      o[row * a.v_dim + d] = store<Element>(work.o_t[d * kQueries<P> + i] * factor);
-    lse_TH[row] = work.top[i] * static_cast<Acc>(a.scale) + std::log(work.sum[i]);
-  }
+  work.finish(tokens, a.v_dim, [&](std::int64_t i) { return o + ((tile.begin + i) * a.num_heads + h) * a.v_dim; });
+  for (std::int64_t i = 0; i < tokens; ++i)
+    lse_TH[(tile.begin + i) * a.num_heads + h] = work.top[i] * static_cast<Acc>(a.scale) + std::log(work.sum[i]);
 }
 
 }  // namespace

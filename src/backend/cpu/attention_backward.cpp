@@ -14,6 +14,10 @@ namespace athanor {
 namespace cpu::attention {
 namespace {
 
+/// Whether rows of keys serve as units along keys without packing.
+template <class P>
+inline constexpr bool kRowsAreUnits = P::kInPlace&& P::kPair == 1;
+
 template <class P>
 struct BackwardOperands {
   using Element = typename P::Element;
@@ -101,8 +105,8 @@ class StretchBackward {
     const Element* q = t_.q + (first * a_.num_heads + h) * a_.qk_dim;
     const Element* d_o = t_.d_o + (first * a_.num_heads + h) * a_.v_dim;
     const Element* o = t_.o + (first * a_.num_heads + h) * a_.v_dim;
-    pack_lanes<P>(q_t_, kQ, q, q_stride, tokens, a_.qk_dim);
-    pack_lanes<P>(do_t_, kQ, d_o, o_stride, tokens, a_.v_dim);
+    pack_lanes<P>(q_t_, kQ, tokens, a_.qk_dim, [&](std::int64_t i) { return q + i * q_stride; });
+    pack_lanes<P>(do_t_, kQ, tokens, a_.v_dim, [&](std::int64_t i) { return d_o + i * o_stride; });
     pack_rows<P>(q_rows_, qk_columns_, q, q_stride, tokens, a_.qk_dim);
     pack_rows<P>(do_rows_, v_columns_, d_o, o_stride, tokens, a_.v_dim);
     Visibility<P> visible;
@@ -111,7 +115,7 @@ class StretchBackward {
       visible.lo[i] = static_cast<Int>(t_.key_begin_T[first + i] - begin_);
       visible.hi[i] = static_cast<Int>(first + i + 1 - begin_);
       lse_[i] = t_.lse_TH[(first + i) * a_.num_heads + h] * exponent_scale<P>(1.0);
-      for (std::int64_t d = 0; d < a_.v_dim; ++d) delta_[i] += load(o[i * o_stride + d]) * load(d_o[i * o_stride + d]);
+      delta_[i] = dot<P>(o + i * o_stride, d_o + i * o_stride, a_.v_dim);
     }
     visible.finish(tokens);
     std::fill_n(dq_t_, a_.qk_dim * kQ, Acc{});
@@ -122,11 +126,9 @@ class StretchBackward {
       for (int i = 0; i < plan.count; ++i) piece(plan.pieces[i], plan.masked, visible, key, tokens);
     }
 
-    for (int i = 0; i < tokens; ++i) {
-      Element* dq = t_.dq + ((first + i) * a_.num_heads + h) * a_.qk_dim;
-      for (std::int64_t d = 0; d < a_.qk_dim; ++d)
-        dq[d] = store<Element>(dq_t_[d * kQ + i] * static_cast<Acc>(a_.scale));
-    }
+    std::fill_n(lse_, kQ, static_cast<Acc>(a_.scale));
+    unpack_lanes<P>(dq_t_, kQ, lse_, tokens, a_.qk_dim,
+                    [&](std::int64_t i) { return t_.dq + ((first + i) * a_.num_heads + h) * a_.qk_dim; });
   }
 
   void piece(const typename TilePlan<P>::Piece& piece, bool masked, const Visibility<P>& visible,
@@ -153,10 +155,10 @@ class StretchBackward {
   void probabilities(int n, std::int64_t first_key, std::int64_t rows, bool masked, const Visibility<P>& visible) {
     const Acc c = exponent_scale<P>(a_.scale);
     const int lane = n * kLanes<P>;
-    const V lse = load_vector<V>(lse_ + lane), delta = load_vector<V>(delta_ + lane);
+    const V lse = load_as<V>(lse_ + lane), delta = load_as<V>(delta_ + lane);
     const auto one = [&](std::int64_t j) {
-      V p = exp2_nonpositive(load_vector<V>(s_t_ + j * kQ + lane) * c - lse);
-      V ds = p * (load_vector<V>(dp_t_ + j * kQ + lane) - delta);
+      V p = exp2_nonpositive(load_as<V>(s_t_ + j * kQ + lane) * c - lse);
+      V ds = p * (load_as<V>(dp_t_ + j * kQ + lane) - delta);
       if (masked) {
         const auto sees = visible.sees(n, first_key + j);
         p = sees ? p : V{};
@@ -170,7 +172,7 @@ class StretchBackward {
       const V first = one(j);
       if constexpr (P::kPair == 2) {
         const V second = j + 1 < rows ? one(j + 1) : V{};
-        store_vector(ds_along_keys() + j / 2 * kQ + lane, make_units<P>(first, second));
+        store_as(ds_along_keys() + j / 2 * kQ + lane, make_units<P>(first, second));
       }
     }
   }

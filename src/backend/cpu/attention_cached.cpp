@@ -1,10 +1,10 @@
 // Attention against a key/value cache (decode and prefill), and the per-head products of absorbed MLA.
 // Legend: R query rows, H query heads, G key/value heads, Q width of a query/key head, V width of a value head.
-#include <omp.h>
-
-#include <cmath>
 #include <vector>
 
+#include "src/backend/cpu/attention_decode.hpp"
+#include "src/backend/cpu/attention_ops.hpp"
+#include "src/backend/cpu/attention_tile.hpp"
 #include "src/backend/cpu/cpu_backend.hpp"
 #include "src/backend/cpu/kernel.hpp"
 #include "src/backend/cpu/matrix_product.hpp"
@@ -13,6 +13,71 @@ namespace athanor {
 
 using cpu::data;
 using cpu::require;
+using namespace cpu::attention;
+
+namespace {
+
+/// Query rows [first, first + count) of one slot, whose cache begins at row `cache_row`.
+struct QueryRun {
+  std::int64_t first, count, cache_row;
+};
+
+/// Neighbouring rows of one slot, at most `most` to a run.
+void find_runs(const std::int32_t* slots, std::int64_t rows, std::int64_t most, std::int64_t rows_per_slot,
+               std::vector<QueryRun>& runs) {
+  runs.clear();
+  for (std::int64_t r = 0; r < rows; ++r) {
+    if (r > 0 && slots[r] == slots[r - 1] && runs.back().count < most)
+      ++runs.back().count;
+    else
+      runs.push_back({r, 1, slots[r] * rows_per_slot});
+  }
+}
+
+template <class P>
+struct CachedOperands {
+  typename P::Element* o;
+  const typename P::Element* q;
+  const std::int32_t* lengths;
+  AttentionArgs args;
+  KeyRun<P> keys;           ///< of head 0 and cache row 0
+  std::int64_t v_head = 0;  ///< elements between the values of two heads
+};
+
+/// Heads [h, h + heads) of key/value head g, for the rows of a run.
+template <class P>
+void cached_tile(const CachedOperands<P>& t, const QueryRun& run, std::int64_t g, std::int64_t h, std::int64_t heads) {
+  const AttentionArgs& a = t.args;
+  const auto q_row = [&](std::int64_t lane) {
+    return t.q + ((run.first + lane / heads) * a.num_heads + h + lane % heads) * a.qk_dim;
+  };
+  const auto o_row = [&](std::int64_t lane) {
+    return t.o + ((run.first + lane / heads) * a.num_heads + h + lane % heads) * a.v_dim;
+  };
+  KeyRun<P> keys = t.keys;
+  keys.k += run.cache_row * keys.k_stride + g * a.qk_dim;
+  keys.v += run.cache_row * keys.v_stride + g * t.v_head;
+  if (run.count * heads <= DecodeTile<P>::kMaxQueries && run.count == 1) {
+    DecodeTile<P> work;
+    carve_scratch([&](Carver& carver) { work.carve(carver, a.qk_dim, a.v_dim); });
+    work.run(o_row(0), q_row(0), static_cast<int>(heads), keys, t.lengths[run.first], a.scale);
+    return;
+  }
+  ForwardTile<P> work;
+  carve_scratch([&](Carver& carver) { work.carve(carver, a.qk_dim, a.v_dim); });
+  const std::int64_t lanes = run.count * heads;
+  Visibility<P> visible;
+  for (std::int64_t lane = 0; lane < lanes; ++lane) {
+    visible.lo[lane] = 0;
+    visible.hi[lane] = t.lengths[run.first + lane / heads];
+  }
+  visible.finish(static_cast<int>(lanes));
+  pack_lanes<P>(work.q_t, kQueries<P>, lanes, a.qk_dim, q_row);
+  work.run(keys, visible, a.scale);
+  work.finish(lanes, a.v_dim, o_row);
+}
+
+}  // namespace
 
 void CpuBackend::attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache,
                                   const Tensor& slots_R, const Tensor& lengths_R, std::int64_t rows_per_slot,
@@ -36,39 +101,32 @@ void CpuBackend::attention_cached(Tensor o, const Tensor& q, const Tensor& k_cac
   require(slots_R.dtype() == DType::i32 && slots_R.numel() == rows && lengths_R.dtype() == DType::i32 &&
               lengths_R.numel() == rows,
           kOp, "i32 slots [R] and lengths [R]", slots_R, lengths_R);
+  require(args.scale > 0, kOp, "a positive scale", q);
   require(k_cache.dtype() == q.dtype() && o.dtype() == q.dtype(), kOp, "operands of one type", q, k_cache);
-  cpu::dispatch_floating(q.dtype(), kOp, [&](auto type) {
-    using T = decltype(type);
-    using Acc = cpu::acc_t<T>;
+  dispatch_units(q.dtype(), args, kOp, [&](auto arithmetic) {
+    using P = decltype(arithmetic);
+    using T = typename P::Element;
     run_on(stream, [=, a = args] {
-      const std::int64_t heads = a.num_heads, group = heads / a.num_kv_heads;
-      const T* values = v_cache.defined() ? data<T>(v_cache) : data<T>(k_cache);
-      const std::int64_t value_stride = v_cache.defined() ? a.v_dim : a.qk_dim;
+      const std::int64_t group = a.num_heads / a.num_kv_heads;
+      const auto* slots = data<std::int32_t>(slots_R);
+      CachedOperands<P> operands{data<T>(o),
+                                 data<T>(q),
+                                 data<std::int32_t>(lengths_R),
+                                 a,
+                                 {data<T>(k_cache), a.num_kv_heads * a.qk_dim, nullptr, 0, a.qk_dim, a.v_dim}};
+      operands.keys.v = v_cache.defined() ? data<T>(v_cache) : operands.keys.k;
+      operands.keys.v_stride = v_cache.defined() ? a.num_kv_heads * a.v_dim : operands.keys.k_stride;
+      operands.v_head = v_cache.defined() ? a.v_dim : a.qk_dim;
+      thread_local std::vector<QueryRun> runs_of_thread;
+      find_runs(slots, rows, std::max<std::int64_t>(1, kQueries<P> / group), rows_per_slot, runs_of_thread);
+      const auto& runs = runs_of_thread;  // the team reads this thread's list
+      const std::int64_t heads = std::min<std::int64_t>(group, kQueries<P>), pieces = (group + heads - 1) / heads;
+      const auto num_runs = static_cast<std::int64_t>(runs.size()), parts = a.num_kv_heads * pieces;
 #pragma omp parallel for schedule(dynamic)
-      for (std::int64_t unit = 0; unit < rows * heads; ++unit) {
-        const std::int64_t r = unit / heads, h = unit % heads, g = h / group;
-        const std::int64_t first = data<std::int32_t>(slots_R)[r] * rows_per_slot;
-        const std::int64_t length = data<std::int32_t>(lengths_R)[r];
-        const T* q_row = data<T>(q) + unit * a.qk_dim;
-        thread_local std::vector<Acc> p, sum;
-        p.assign(static_cast<std::size_t>(length), Acc{});
-        sum.assign(static_cast<std::size_t>(a.v_dim), Acc{});
-        Acc top = -INFINITY, total{};
-        for (std::int64_t j = 0; j < length; ++j) {
-          const T* k_row = data<T>(k_cache) + ((first + j) * a.num_kv_heads + g) * a.qk_dim;
-          Acc s{};
-          for (std::int64_t d = 0; d < a.qk_dim; ++d) s += cpu::load(q_row[d]) * cpu::load(k_row[d]);
-          p[static_cast<std::size_t>(j)] = s * static_cast<Acc>(a.scale);
-          top = std::max(top, p[static_cast<std::size_t>(j)]);
-        }
-        for (std::int64_t j = 0; j < length; ++j) {
-          const Acc e = std::exp(p[static_cast<std::size_t>(j)] - top);
-          const T* v_row = values + ((first + j) * a.num_kv_heads + g) * value_stride;
-          total += e;
-          for (std::int64_t d = 0; d < a.v_dim; ++d) sum[static_cast<std::size_t>(d)] += e * cpu::load(v_row[d]);
-        }
-        for (std::int64_t d = 0; d < a.v_dim; ++d)
-          data<T>(o)[unit * a.v_dim + d] = cpu::store<T>(sum[static_cast<std::size_t>(d)] / total);
+      for (std::int64_t unit = 0; unit < num_runs * parts; ++unit) {
+        const std::int64_t g = unit % parts / pieces, head = unit % pieces * heads;
+        cached_tile(operands, runs[static_cast<std::size_t>(unit / parts)], g, g * group + head,
+                    std::min(heads, group - head));
       }
     });
   });

@@ -12,7 +12,7 @@ namespace athanor::cpu::attention {
 /// Calls f(P{}) with the arithmetic of a call: bf16 goes in pairs where the machine has the dot product and heads are
 /// of even width, else widened.
 template <class F>
-void dispatch_units(DType dtype, const AttentionArgs& args, std::string_view op, F&& f) {
+void dispatch_units(DType dtype, [[maybe_unused]] const AttentionArgs& args, std::string_view op, F&& f) {
   dispatch_floating(dtype, op, [&](auto type) {
     using T = decltype(type);
     if constexpr (std::is_same_v<T, bf16>) {

@@ -52,7 +52,7 @@ struct Visibility {
   ATHANOR_INLINE typename Simd<typename P::Acc>::I sees(int n, std::int64_t key) const {
     using I = typename Simd<typename P::Acc>::I;
     const I at = I{} + static_cast<Int>(key);
-    return (at >= load_vector<I>(lo + n * kLanes<P>)) & (at < load_vector<I>(hi + n * kLanes<P>));
+    return (at >= load_as<I>(lo + n * kLanes<P>)) & (at < load_as<I>(hi + n * kLanes<P>));
   }
 };
 
@@ -85,43 +85,40 @@ struct TilePlan {
   }
 };
 
-/// Units of a tile of keys: rows of K in place, or widened; V along the summed dim (pairs interleave two keys).
+/// Rows of a tile of keys or values as units, and how many units lie between rows.
 template <class P>
-struct StagedKeys {
-  const typename P::Unit *k, *v;
-  std::int64_t k_stride, v_stride;
+struct StagedRows {
+  const typename P::Unit* rows;
+  std::int64_t stride;
 };
 
-/// Scratch of StagedKeys; nothing where the tensors are read in place.
+/// Gives a tile's rows of K as units along the head and of V as units along keys: in place where the tensor's rows are
+/// that already, else packed into scratch.
 template <class P>
-struct Staging {
-  typename P::Unit *k = nullptr, *v = nullptr;
-
+class Staging {
+ public:
   void carve(Carver& carver, std::int64_t qk_dim, std::int64_t v_columns) {
-    if (!P::kInPlace) carver.take(k, kKeys * units<P>(qk_dim));
-    carver.take(v, kKeys / P::kPair * v_columns);
+    if (!P::kInPlace) carver.take(k_, kKeys * units<P>(qk_dim));
+    carver.take(v_, kKeys / P::kPair * v_columns);
   }
-  /// `v_in_place`: leave V where it stands when its rows are units already.
-  StagedKeys<P> stage(const KeyRun<P>& run, std::int64_t first_key, int keys, std::int64_t v_columns, bool v_in_place) {
-    const auto* k_rows = run.k + first_key * run.k_stride;
-    const auto* v_rows = run.v + first_key * run.v_stride;
-    StagedKeys<P> staged{P::in_place(k_rows), P::in_place(v_rows), run.k_stride / P::kPair, run.v_stride};
-    if constexpr (!P::kInPlace) {
-      pack_rows<P>(k, run.qk_dim, k_rows, run.k_stride, keys, run.qk_dim);
-      staged.k = k;
-      staged.k_stride = run.qk_dim;
-    }
-    if (!v_in_place) {
-      pack_rows<P>(v, v_columns, v_rows, run.v_stride, keys, run.v_dim);
-      staged.v = v;
-      staged.v_stride = v_columns;
-    }
-    return staged;
+  StagedRows<P> keys(const KeyRun<P>& run, std::int64_t first_key, int count) {
+    const auto* from = run.k + first_key * run.k_stride;
+    if constexpr (P::kInPlace) return {P::in_place(from), run.k_stride / P::kPair};
+    pack_rows<P>(k_, run.qk_dim, from, run.k_stride, count, run.qk_dim);
+    return {k_, run.qk_dim};
   }
+  /// Rows of v_columns units (zeros past v_dim).
+  StagedRows<P> values(const KeyRun<P>& run, std::int64_t first_key, int count, std::int64_t v_columns) {
+    const auto* from = run.v + first_key * run.v_stride;
+    if constexpr (P::kInPlace && P::kPair == 1)
+      if (v_columns == run.v_dim) return {P::in_place(from), run.v_stride};
+    pack_rows<P>(v_, v_columns, from, run.v_stride, count, run.v_dim);
+    return {v_, v_columns};
+  }
+
+ private:
+  typename P::Unit *k_ = nullptr, *v_ = nullptr;
 };
-/// Whether V's rows serve as units along the summed dim without packing.
-template <class P>
-inline constexpr bool kRowsAreUnits = P::kInPlace&& P::kPair == 1;
 
 /// Scores to probabilities: exp(scale * (score - reference)), by powers of two.
 template <class P>
@@ -149,11 +146,12 @@ class ForwardTile {
     carver.take(o_t, v_dim * kQueries<P>);
     carver.take(top, kQueries<P>);
     carver.take(sum, kQueries<P>);
+    carver.take(factor_, kQueries<P>);
     carver.take(s_t_, kKeys * kQueries<P>);
     staging_.carve(carver, qk_dim, v_dim);
   }
 
-  /// Fills o_t, top, sum.
+  /// Fills o_t, top, sum; finish() writes the rows.
   void run(const KeyRun<P>& keys, const Visibility<P>& visible, double scale) {
     std::fill_n(o_t, keys.v_dim * kQueries<P>, Acc{});
     std::fill_n(top, kQueries<P>, kNoScore<P>);
@@ -161,21 +159,30 @@ class ForwardTile {
     for (std::int64_t first = visible.min_lo / kKeys * kKeys; first < visible.max_hi; first += kKeys) {
       const int count = static_cast<int>(std::min<std::int64_t>(kKeys, visible.max_hi - first));
       const TilePlan<P> plan(visible, first, count);
-      const StagedKeys<P> staged = staging_.stage(keys, first, count, keys.v_dim, kRowsAreUnits<P>);
+      const StagedRows<P> k = staging_.keys(keys, first, count);
+      const StagedRows<P> v = staging_.values(keys, first, count, keys.v_dim);
       for (int i = 0; i < plan.count; ++i) {
         const auto& [key, rows, begin, end] = plan.pieces[i];
-        product<P, false>(rows, end - begin, units<P>(keys.qk_dim), staged.k + key * staged.k_stride, staged.k_stride,
+        product<P, false>(rows, end - begin, units<P>(keys.qk_dim), k.rows + key * k.stride, k.stride,
                           q_t + begin * kLanes<P>, kQueries<P>, s_t_ + key * kQueries<P> + begin * kLanes<P>,
                           kQueries<P>, false);
       }
       softmax(plan, visible, first, exponent_scale<P>(scale), keys.v_dim);
       for (int i = 0; i < plan.count; ++i) {
         const auto& [key, rows, begin, end] = plan.pieces[i];
-        product<P, true>(keys.v_dim, end - begin, units<P>(rows), staged.v + key / P::kPair * staged.v_stride,
-                         staged.v_stride, p_t() + key / P::kPair * kQueries<P> + begin * kLanes<P>, kQueries<P>,
-                         o_t + begin * kLanes<P>, kQueries<P>, true);
+        product<P, true>(keys.v_dim, end - begin, units<P>(rows), v.rows + key / P::kPair * v.stride, v.stride,
+                         p_t() + key / P::kPair * kQueries<P> + begin * kLanes<P>, kQueries<P>, o_t + begin * kLanes<P>,
+                         kQueries<P>, true);
       }
     }
+  }
+
+  /// row(lane)[d] = o_t / sum for the first `count` lanes.
+  template <class Row>
+  void finish(std::int64_t count, std::int64_t v_dim, const Row& row) {
+    // A query without keys gives zeros.
+    for (int i = 0; i < kQueries<P>; ++i) factor_[i] = sum[i] == Acc{} ? Acc{} : Acc{1} / sum[i];
+    unpack_lanes<P>(o_t, kQueries<P>, factor_, count, v_dim, row);
   }
 
  private:
@@ -186,17 +193,17 @@ class ForwardTile {
                std::int64_t v_dim) {
     for (int n = 0; n < kQueryVectors; ++n) {
       const int lane = n * kLanes<P>;
-      const V old_top = load_vector<V>(top + lane);
+      const V old_top = load_as<V>(top + lane);
       V new_top = old_top;
       for (int i = 0; i < plan.count; ++i) {
         const auto& [key, rows, begin, end] = plan.pieces[i];
         if (n < begin || n >= end) continue;
         Acc* s = s_t_ + key * kQueries<P> + lane;
         for (int j = 0; j < rows; ++j) {
-          V score = load_vector<V>(s + j * kQueries<P>);
+          V score = load_as<V>(s + j * kQueries<P>);
           if (plan.masked) {
             score = visible.sees(n, first_key + key + j) ? score : V{} - std::numeric_limits<Acc>::infinity();
-            store_vector(s + j * kQueries<P>, score);
+            store_as(s + j * kQueries<P>, score);
           }
           new_top = score > new_top ? score : new_top;
         }
@@ -208,22 +215,22 @@ class ForwardTile {
         const Acc* s = s_t_ + key * kQueries<P> + lane;
         Unit* p = p_t() + key / P::kPair * kQueries<P> + lane;
         for (int j = 0; j < rows; j += P::kPair) {
-          const V first = exp2_nonpositive((load_vector<V>(s + j * kQueries<P>) - new_top) * c);
+          const V first = exp2_nonpositive((load_as<V>(s + j * kQueries<P>) - new_top) * c);
           V second{};
           tile_sum += first;
           if (P::kPair == 2 && j + 1 < rows) {
-            second = exp2_nonpositive((load_vector<V>(s + (j + 1) * kQueries<P>) - new_top) * c);
+            second = exp2_nonpositive((load_as<V>(s + (j + 1) * kQueries<P>) - new_top) * c);
             tile_sum += second;
           }
-          store_vector(p + j / P::kPair * kQueries<P>, make_units<P>(first, second));
+          store_as(p + j / P::kPair * kQueries<P>, make_units<P>(first, second));
         }
       }
       const V factor = exp2_nonpositive((old_top - new_top) * c);
-      store_vector(top + lane, new_top);
-      store_vector(sum + lane, load_vector<V>(sum + lane) * factor + tile_sum);
+      store_as(top + lane, new_top);
+      store_as(sum + lane, load_as<V>(sum + lane) * factor + tile_sum);
       if (changes_nothing(factor)) continue;
       for (std::int64_t d = 0; d < v_dim; ++d)
-        store_vector(o_t + d * kQueries<P> + lane, load_vector<V>(o_t + d * kQueries<P> + lane) * factor);
+        store_as(o_t + d * kQueries<P> + lane, load_as<V>(o_t + d * kQueries<P> + lane) * factor);
     }
   }
   static bool changes_nothing(const V& factor) {
@@ -232,6 +239,7 @@ class ForwardTile {
     return same;
   }
 
+  Acc* factor_ = nullptr;
   Acc* s_t_ = nullptr;  ///< [kKeys, kQueries]
   Staging<P> staging_;
 };

@@ -32,30 +32,33 @@ struct Simd;
 template <>
 struct Simd<float> {
   using Int = std::int32_t;
-  typedef float V __attribute__((vector_size(64), aligned(4), may_alias));
-  typedef std::int32_t I __attribute__((vector_size(64), aligned(4), may_alias));
+  typedef float V __attribute__((vector_size(64)));
+  typedef std::int32_t I __attribute__((vector_size(64)));
 };
 template <>
 struct Simd<double> {
   using Int = std::int64_t;
-  typedef double V __attribute__((vector_size(64), aligned(8), may_alias));
-  typedef std::int64_t I __attribute__((vector_size(64), aligned(8), may_alias));
+  typedef double V __attribute__((vector_size(64)));
+  typedef std::int64_t I __attribute__((vector_size(64)));
 };
 
-template <class V, class T>
-ATHANOR_INLINE V load_vector(const T* from) {
-  return *reinterpret_cast<const V*>(from);
+/// Any bytes as a T: no assumption on alignment or on the type that was stored.
+template <class T>
+ATHANOR_INLINE T load_as(const void* from) {
+  T value;
+  __builtin_memcpy(&value, from, sizeof(T));
+  return value;
 }
-template <class V, class T>
-ATHANOR_INLINE void store_vector(T* to, const V& value) {
-  *reinterpret_cast<V*>(to) = value;
+template <class T>
+ATHANOR_INLINE void store_as(void* to, const T& value) {
+  __builtin_memcpy(to, &value, sizeof(T));
 }
 
 /// 2^x for x <= 0 (to 1.5 ulp, 0 below 2^-126, NaN stays NaN, exp2(0) = 1). Polynomial: minimax on [-1/2, 1/2] with
 /// p(0) = 1, relative error 2.6e-9.
 ATHANOR_INLINE Simd<float>::V exp2_nonpositive(const Simd<float>::V& x) {
   using V = Simd<float>::V;
-  using I = Simd<float>::I;
+  typedef std::uint32_t Bits __attribute__((vector_size(64)));
   constexpr float kRound = 0x1.8p23F;  // adding it rounds to an integer, which its low bits then hold
   const V shifted = x + kRound;
   const V f = x - (shifted - kRound);
@@ -65,7 +68,7 @@ ATHANOR_INLINE Simd<float>::V exp2_nonpositive(const Simd<float>::V& x) {
   p = p * f + 2.402265221e-1F;
   p = p * f + 6.931472421e-1F;
   p = p * f + 1.0F;
-  const V power = reinterpret_cast<V>((reinterpret_cast<I>(shifted) << 23) + 0x3f800000);
+  const V power = reinterpret_cast<V>((reinterpret_cast<Bits>(shifted) << 23) + 0x3f800000U);
   const V result = p * power;
   return x < -126.0F ? V{} : result;
 }
@@ -103,8 +106,8 @@ struct WidenedUnits : PlainUnits<float> {
 struct PairUnits {
   using Element = bf16;
   using Acc = float;
-  typedef std::uint32_t Unit __attribute__((may_alias));
-  typedef std::uint32_t UnitVector __attribute__((vector_size(64), aligned(4), may_alias));
+  using Unit = std::uint32_t;
+  typedef std::uint32_t UnitVector __attribute__((vector_size(64)));
   static constexpr int kPair = 2;
   static constexpr bool kInPlace = true;
 
@@ -166,7 +169,7 @@ ATHANOR_INLINE void store_lanes(typename P::Unit* to, const typename Simd<typena
     return;
   }
 #endif
-  if constexpr (P::kPair == 1) store_vector(to, values);
+  if constexpr (P::kPair == 1) store_as(to, values);
 }
 
 // ---- product of packed tiles
@@ -181,14 +184,14 @@ ATHANOR_INLINE void product_block(std::int64_t depth, const typename P::Unit* a,
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 16
-    for (int n = 0; n < N; ++n) acc[m][n] = accumulate ? load_vector<V>(c + m * ldc + n * kLanes<P>) : V{};
+    for (int n = 0; n < N; ++n) acc[m][n] = accumulate ? load_as<V>(c + m * ldc + n * kLanes<P>) : V{};
   for (std::int64_t l = 0; l < depth; ++l) {
     typename P::UnitVector b_l[N];
 #pragma GCC unroll 16
-    for (int n = 0; n < N; ++n) b_l[n] = load_vector<typename P::UnitVector>(b + l * ldb + n * kLanes<P>);
+    for (int n = 0; n < N; ++n) b_l[n] = load_as<typename P::UnitVector>(b + l * ldb + n * kLanes<P>);
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
-      const typename P::Unit a_l = kByColumns ? a[l * lda + m] : a[m * lda + l];
+      const auto a_l = load_as<typename P::Unit>(a + (kByColumns ? l * lda + m : m * lda + l));
 #pragma GCC unroll 16
       for (int n = 0; n < N; ++n) P::fma(acc[m][n], a_l, b_l[n]);
     }
@@ -196,7 +199,7 @@ ATHANOR_INLINE void product_block(std::int64_t depth, const typename P::Unit* a,
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 16
-    for (int n = 0; n < N; ++n) store_vector(c + m * ldc + n * kLanes<P>, acc[m][n]);
+    for (int n = 0; n < N; ++n) store_as(c + m * ldc + n * kLanes<P>, acc[m][n]);
 }
 
 template <class P, bool kByColumns, int N>
@@ -227,19 +230,107 @@ void product(std::int64_t rows, std::int64_t vectors, std::int64_t depth, const 
 
 // ---- packing
 
-/// to[u, lane] = unit u of row `lane`; rows of `width` elements, `stride` apart. Lanes past `rows` get zeros.
+/// As many elements as a vector of Acc has lanes, widened.
 template <class P>
-void pack_lanes(typename P::Unit* to, std::int64_t lanes, const typename P::Element* from, std::int64_t stride,
-                std::int64_t rows, std::int64_t width) {
-  const std::int64_t whole = width / P::kPair;
-  for (std::int64_t lane = 0; lane < rows; ++lane) {
-    const typename P::Element* row = from + lane * stride;
-    for (std::int64_t u = 0; u < whole; ++u)
-      to[u * lanes + lane] = make_unit<P>(row[u * P::kPair], row[u * P::kPair + P::kPair - 1]);
-    if (whole * P::kPair < width) to[whole * lanes + lane] = make_unit<P>(row[width - 1], typename P::Element{});
+ATHANOR_INLINE typename Simd<typename P::Acc>::V load_wide(const typename P::Element* from) {
+  using V = typename Simd<typename P::Acc>::V;
+  if constexpr (std::is_same_v<typename P::Element, bf16>) {
+    typedef std::uint16_t Half __attribute__((vector_size(32)));
+    typedef std::uint32_t Whole __attribute__((vector_size(64)));
+    return reinterpret_cast<V>(__builtin_convertvector(load_as<Half>(from), Whole) << 16);
+  } else {
+    return load_as<V>(from);
   }
-  for (std::int64_t u = 0; u < units<P>(width); ++u)
+}
+/// A vector's worth of units from a row.
+template <class P>
+ATHANOR_INLINE typename P::UnitVector load_units(const typename P::Element* from) {
+  if constexpr (P::kPair == 2)
+    return load_as<typename P::UnitVector>(from);
+  else
+    return load_wide<P>(from);
+}
+
+/// rows[i][l] becomes rows[l][i]: blocks of 8, 4, 2, 1 lanes change places in turn.
+template <class Vector>
+ATHANOR_INLINE void transpose(Vector (&rows)[16]) {
+  typedef std::int32_t Index __attribute__((vector_size(64)));
+  constexpr Index kLane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#pragma GCC unroll 4
+  for (int block = 8; block > 0; block /= 2) {
+    const Index upper = (kLane & block) != 0;
+    const Index low = upper ? kLane + 16 - block : kLane, high = upper ? kLane + 16 : kLane + block;
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      if (i & block) continue;
+      const Vector a = rows[i], b = rows[i + block];
+      rows[i] = __builtin_shuffle(a, b, low);
+      rows[i + block] = __builtin_shuffle(a, b, high);
+    }
+  }
+}
+
+/// to[u, lane] = unit u of the row of `width` elements at row(lane). Lanes past `rows` get zeros.
+template <class P, class Row>
+void pack_lanes(typename P::Unit* to, std::int64_t lanes, std::int64_t rows, std::int64_t width, const Row& row) {
+  std::int64_t done = 0;
+  if constexpr (kLanes<P> == 16) {
+    for (; (done + 16) * P::kPair <= width; done += 16)
+      for (std::int64_t lane = 0; lane < lanes; lane += 16) {
+        typename P::UnitVector block[16];
+#pragma GCC unroll 16
+        for (std::int64_t i = 0; i < 16; ++i)
+          block[i] = lane + i < rows ? load_units<P>(row(lane + i) + done * P::kPair) : typename P::UnitVector{};
+        transpose(block);
+#pragma GCC unroll 16
+        for (std::int64_t i = 0; i < 16; ++i) store_as(to + (done + i) * lanes + lane, block[i]);
+      }
+  }
+  for (std::int64_t u = done; u < units<P>(width); ++u) {
+    const std::int64_t first = u * P::kPair, second = first + P::kPair - 1;
+    for (std::int64_t lane = 0; lane < rows; ++lane)
+      to[u * lanes + lane] = make_unit<P>(row(lane)[first], second < width ? row(lane)[second] : typename P::Element{});
     for (std::int64_t lane = rows; lane < lanes; ++lane) to[u * lanes + lane] = typename P::Unit{};
+  }
+}
+
+/// The way back: row(lane)[d] = from[d, lane] * factor[lane].
+template <class P, class Row>
+void unpack_lanes(const typename P::Acc* from, std::int64_t lanes, const typename P::Acc* factor, std::int64_t rows,
+                  std::int64_t width, const Row& row) {
+  using V = typename Simd<typename P::Acc>::V;
+  std::int64_t done = 0;
+  if constexpr (kLanes<P> == 16) {
+    for (; done + 16 <= width; done += 16)
+      for (std::int64_t lane = 0; lane < rows; lane += 16) {
+        const V factors = load_as<V>(factor + lane);
+        V block[16];
+#pragma GCC unroll 16
+        for (std::int64_t i = 0; i < 16; ++i) block[i] = load_as<V>(from + (done + i) * lanes + lane) * factors;
+        transpose(block);
+        typename P::Acc values[16][16];
+        for (std::int64_t i = 0; i < 16; ++i) store_as(values[i], block[i]);
+        for (std::int64_t i = 0; i < std::min<std::int64_t>(16, rows - lane); ++i) {
+          typename P::Element* to = row(lane + i) + done;
+          for (int d = 0; d < 16; ++d) to[d] = store<typename P::Element>(values[i][d]);
+        }
+      }
+  }
+  for (std::int64_t lane = 0; lane < rows; ++lane)
+    for (std::int64_t d = done; d < width; ++d)
+      row(lane)[d] = store<typename P::Element>(from[d * lanes + lane] * factor[lane]);
+}
+
+/// Sum over d of a[d] * b[d].
+template <class P>
+typename P::Acc dot(const typename P::Element* a, const typename P::Element* b, std::int64_t width) {
+  typename Simd<typename P::Acc>::V sums{};
+  std::int64_t d = 0;
+  for (; d + kLanes<P> <= width; d += kLanes<P>) sums += load_wide<P>(a + d) * load_wide<P>(b + d);
+  typename P::Acc sum{};
+  for (; d < width; ++d) sum += load(a[d]) * load(b[d]);
+  for (int i = 0; i < kLanes<P>; ++i) sum += sums[i];
+  return sum;
 }
 
 /// to[r / kPair, c] = elements of rows r (and r + 1) in column c: rows along the summed dim. Columns up to `columns`

@@ -1,5 +1,4 @@
 // Moving elements: uploads and downloads, conversion, fills, rows by index, columns side by side.
-#include <atomic>
 #include <cstring>
 #include <string>
 #include <vector>
