@@ -63,16 +63,22 @@ std::vector<int> to_int(std::span<const std::int64_t> values) { return {values.b
 
 // ---- ownership
 
-HostGroup HostGroup::world() {
+namespace {
+MPI_Comm duplicate_of(MPI_Comm comm, const char* what) {
   int initialized = 0, finalized = 0;
   MPI_Initialized(&initialized);
   MPI_Finalized(&finalized);
   if (!initialized || finalized)
-    throw CommError("HostGroup::world: MPI is not running here; make an MpiSession first and let it die last");
-  MPI_Comm comm = MPI_COMM_NULL;
-  mpi::check(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup of the world");
-  return HostGroup(comm);
+    throw CommError(std::string(what) + ": MPI is not running here; make an MpiSession first and let it die last");
+  MPI_Comm copy = MPI_COMM_NULL;
+  mpi::check(MPI_Comm_dup(comm, &copy), what);
+  return copy;
 }
+}  // namespace
+
+HostGroup HostGroup::world() { return HostGroup(duplicate_of(MPI_COMM_WORLD, "the group of all ranks")); }
+
+HostGroup HostGroup::self() { return HostGroup(duplicate_of(MPI_COMM_SELF, "the group of one rank")); }
 
 HostGroup::HostGroup(MPI_Comm owned) : comm_(owned) {
   mpi::check(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");

@@ -18,6 +18,8 @@ class HostGroup {
  public:
   /// All ranks of the job. Needs a living MpiSession. @throws CommError without one.
   static HostGroup world();
+  /// This rank alone. Not collective.
+  static HostGroup self();
   HostGroup(HostGroup&& other) noexcept;
   HostGroup& operator=(HostGroup&& other) noexcept;
   HostGroup(const HostGroup&) = delete;

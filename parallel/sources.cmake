@@ -1,5 +1,11 @@
 # The MPI C interface alone: no C++ bindings of MPI.
 target_compile_definitions(athanor_parallel PUBLIC OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 target_sources(athanor_parallel PRIVATE
+  ${CMAKE_CURRENT_SOURCE_DIR}/collective_check.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/host_group.cpp
-  ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_session.cpp)
+  ${CMAKE_CURRENT_SOURCE_DIR}/process_mesh.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_communicator.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_session.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/mpi/rank_order_reduce.cpp)
+# Sums over ranks are kernels: compiled for the machine, as those of the CPU back end.
+set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/mpi/rank_order_reduce.cpp PROPERTIES COMPILE_OPTIONS "-march=${ATHANOR_ARCH};-O3")
