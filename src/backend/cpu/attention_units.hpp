@@ -1,4 +1,4 @@
-// Arithmetic of the attention kernels: 64-byte vectors, the three kinds of number they multiply, and one small matrix
+// Arithmetic of the attention kernels: vectors, the three kinds of number they multiply, and one small matrix
 // product on packed tiles.
 // Law: every sum runs in one order, l = 0, 1, 2, ..., each lane for itself and by fused multiply-add, whatever the
 // block shape. So a lane's bits depend on its own operands alone: not on the tile, the batch, the threads, or on
@@ -27,19 +27,27 @@ namespace athanor::cpu::attention {
 
 // ---- vectors
 
+#ifdef __AVX512F__
+inline constexpr int kVectorBytes = 64;
+inline constexpr int kBlockRows = 8;  ///< times two vectors: the sums a register block keeps
+#else
+inline constexpr int kVectorBytes = 32;
+inline constexpr int kBlockRows = 4;
+#endif
+
 template <class T>
 struct Simd;
 template <>
 struct Simd<float> {
   using Int = std::int32_t;
-  typedef float V __attribute__((vector_size(64)));
-  typedef std::int32_t I __attribute__((vector_size(64)));
+  typedef float V __attribute__((vector_size(kVectorBytes)));
+  typedef std::int32_t I __attribute__((vector_size(kVectorBytes)));
 };
 template <>
 struct Simd<double> {
   using Int = std::int64_t;
-  typedef double V __attribute__((vector_size(64)));
-  typedef std::int64_t I __attribute__((vector_size(64)));
+  typedef double V __attribute__((vector_size(kVectorBytes)));
+  typedef std::int64_t I __attribute__((vector_size(kVectorBytes)));
 };
 
 /// Any bytes as a T: no assumption on alignment or on the type that was stored.
@@ -58,7 +66,7 @@ ATHANOR_INLINE void store_as(void* to, const T& value) {
 /// p(0) = 1, relative error 2.6e-9.
 ATHANOR_INLINE Simd<float>::V exp2_nonpositive(const Simd<float>::V& x) {
   using V = Simd<float>::V;
-  typedef std::uint32_t Bits __attribute__((vector_size(64)));
+  typedef std::uint32_t Bits __attribute__((vector_size(kVectorBytes)));
   constexpr float kRound = 0x1.8p23F;  // adding it rounds to an integer, which its low bits then hold
   const V shifted = x + kRound;
   const V f = x - (shifted - kRound);
@@ -74,7 +82,7 @@ ATHANOR_INLINE Simd<float>::V exp2_nonpositive(const Simd<float>::V& x) {
 }
 ATHANOR_INLINE Simd<double>::V exp2_nonpositive(const Simd<double>::V& x) {
   Simd<double>::V result{};
-  for (int i = 0; i < 8; ++i) result[i] = std::exp2(x[i]);
+  for (std::size_t i = 0; i < sizeof(x) / sizeof(double); ++i) result[i] = std::exp2(x[i]);
   return result;
 }
 
@@ -107,7 +115,7 @@ struct PairUnits {
   using Element = bf16;
   using Acc = float;
   using Unit = std::uint32_t;
-  typedef std::uint32_t UnitVector __attribute__((vector_size(64)));
+  typedef std::uint32_t UnitVector __attribute__((vector_size(kVectorBytes)));
   static constexpr int kPair = 2;
   static constexpr bool kInPlace = true;
 
@@ -121,7 +129,7 @@ struct PairUnits {
 #endif
 
 template <class P>
-inline constexpr int kLanes = 64 / static_cast<int>(sizeof(typename P::Acc));
+inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(typename P::Acc));
 
 /// Units that hold `elements` numbers of the summed dim.
 template <class P>
@@ -148,7 +156,7 @@ ATHANOR_INLINE typename P::UnitVector make_units(const typename Simd<typename P:
                                                  [[maybe_unused]] const typename Simd<typename P::Acc>::V& second) {
 #ifdef __AVX512BF16__
   if constexpr (P::kPair == 2) {
-    typedef std::uint16_t Half __attribute__((vector_size(32)));
+    typedef std::uint16_t Half __attribute__((vector_size(kVectorBytes / 2)));
     const auto round = [](const auto& values) {
       return __builtin_convertvector(reinterpret_cast<Half>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(values))),
                                      typename P::UnitVector);
@@ -207,11 +215,11 @@ void product_rows(std::int64_t rows, std::int64_t depth, const typename P::Unit*
                   const typename P::Unit* b, std::int64_t ldb, typename P::Acc* c, std::int64_t ldc, bool accumulate) {
   const std::int64_t step = kByColumns ? 1 : lda;
   std::int64_t m = 0;
-  for (; m + 8 <= rows; m += 8)
-    product_block<P, kByColumns, 8, N>(depth, a + m * step, lda, b, ldb, c + m * ldc, ldc, accumulate);
-  if (m + 4 <= rows) {
-    product_block<P, kByColumns, 4, N>(depth, a + m * step, lda, b, ldb, c + m * ldc, ldc, accumulate);
-    m += 4;
+  for (; m + kBlockRows <= rows; m += kBlockRows)
+    product_block<P, kByColumns, kBlockRows, N>(depth, a + m * step, lda, b, ldb, c + m * ldc, ldc, accumulate);
+  if (m + kBlockRows / 2 <= rows) {
+    product_block<P, kByColumns, kBlockRows / 2, N>(depth, a + m * step, lda, b, ldb, c + m * ldc, ldc, accumulate);
+    m += kBlockRows / 2;
   }
   for (; m < rows; ++m)
     product_block<P, kByColumns, 1, N>(depth, a + m * step, lda, b, ldb, c + m * ldc, ldc, accumulate);
@@ -235,8 +243,8 @@ template <class P>
 ATHANOR_INLINE typename Simd<typename P::Acc>::V load_wide(const typename P::Element* from) {
   using V = typename Simd<typename P::Acc>::V;
   if constexpr (std::is_same_v<typename P::Element, bf16>) {
-    typedef std::uint16_t Half __attribute__((vector_size(32)));
-    typedef std::uint32_t Whole __attribute__((vector_size(64)));
+    typedef std::uint16_t Half __attribute__((vector_size(kVectorBytes / 2)));
+    typedef std::uint32_t Whole __attribute__((vector_size(kVectorBytes)));
     return reinterpret_cast<V>(__builtin_convertvector(load_as<Half>(from), Whole) << 16);
   } else {
     return load_as<V>(from);
@@ -251,17 +259,18 @@ ATHANOR_INLINE typename P::UnitVector load_units(const typename P::Element* from
     return load_wide<P>(from);
 }
 
-/// rows[i][l] becomes rows[l][i]: blocks of 8, 4, 2, 1 lanes change places in turn.
-template <class Vector>
-ATHANOR_INLINE void transpose(Vector (&rows)[16]) {
-  typedef std::int32_t Index __attribute__((vector_size(64)));
-  constexpr Index kLane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+/// rows[i][l] becomes rows[l][i], i and l below kCount: halves, quarters, ... of the vectors change places in turn.
+template <class Vector, int kCount>
+ATHANOR_INLINE void transpose(Vector (&rows)[kCount]) {
+  using Int = typename Simd<std::conditional_t<sizeof(Vector) / kCount == 8, double, float>>::I;
+  Int lane{};
+  for (int i = 0; i < kCount; ++i) lane[i] = i;
 #pragma GCC unroll 4
-  for (int block = 8; block > 0; block /= 2) {
-    const Index upper = (kLane & block) != 0;
-    const Index low = upper ? kLane + 16 - block : kLane, high = upper ? kLane + 16 : kLane + block;
+  for (int block = kCount / 2; block > 0; block /= 2) {
+    const Int upper = (lane & block) != 0;
+    const Int low = upper ? lane + kCount - block : lane, high = upper ? lane + kCount : lane + block;
 #pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < kCount; ++i) {
       if (i & block) continue;
       const Vector a = rows[i], b = rows[i + block];
       rows[i] = __builtin_shuffle(a, b, low);
@@ -274,18 +283,16 @@ ATHANOR_INLINE void transpose(Vector (&rows)[16]) {
 template <class P, class Row>
 void pack_lanes(typename P::Unit* to, std::int64_t lanes, std::int64_t rows, std::int64_t width, const Row& row) {
   std::int64_t done = 0;
-  if constexpr (kLanes<P> == 16) {
-    for (; (done + 16) * P::kPair <= width; done += 16)
-      for (std::int64_t lane = 0; lane < lanes; lane += 16) {
-        typename P::UnitVector block[16];
+  for (; (done + kLanes<P>)*P::kPair <= width; done += kLanes<P>)
+    for (std::int64_t lane = 0; lane < lanes; lane += kLanes<P>) {
+      typename P::UnitVector block[kLanes<P>];
 #pragma GCC unroll 16
-        for (std::int64_t i = 0; i < 16; ++i)
-          block[i] = lane + i < rows ? load_units<P>(row(lane + i) + done * P::kPair) : typename P::UnitVector{};
-        transpose(block);
+      for (std::int64_t i = 0; i < kLanes<P>; ++i)
+        block[i] = lane + i < rows ? load_units<P>(row(lane + i) + done * P::kPair) : typename P::UnitVector{};
+      transpose(block);
 #pragma GCC unroll 16
-        for (std::int64_t i = 0; i < 16; ++i) store_as(to + (done + i) * lanes + lane, block[i]);
-      }
-  }
+      for (std::int64_t i = 0; i < kLanes<P>; ++i) store_as(to + (done + i) * lanes + lane, block[i]);
+    }
   for (std::int64_t u = done; u < units<P>(width); ++u) {
     const std::int64_t first = u * P::kPair, second = first + P::kPair - 1;
     for (std::int64_t lane = 0; lane < rows; ++lane)
@@ -300,22 +307,18 @@ void unpack_lanes(const typename P::Acc* from, std::int64_t lanes, const typenam
                   std::int64_t width, const Row& row) {
   using V = typename Simd<typename P::Acc>::V;
   std::int64_t done = 0;
-  if constexpr (kLanes<P> == 16) {
-    for (; done + 16 <= width; done += 16)
-      for (std::int64_t lane = 0; lane < rows; lane += 16) {
-        const V factors = load_as<V>(factor + lane);
-        V block[16];
+  for (; done + kLanes<P> <= width; done += kLanes<P>)
+    for (std::int64_t lane = 0; lane < rows; lane += kLanes<P>) {
+      const V factors = load_as<V>(factor + lane);
+      V block[kLanes<P>];
 #pragma GCC unroll 16
-        for (std::int64_t i = 0; i < 16; ++i) block[i] = load_as<V>(from + (done + i) * lanes + lane) * factors;
-        transpose(block);
-        typename P::Acc values[16][16];
-        for (std::int64_t i = 0; i < 16; ++i) store_as(values[i], block[i]);
-        for (std::int64_t i = 0; i < std::min<std::int64_t>(16, rows - lane); ++i) {
-          typename P::Element* to = row(lane + i) + done;
-          for (int d = 0; d < 16; ++d) to[d] = store<typename P::Element>(values[i][d]);
-        }
+      for (std::int64_t i = 0; i < kLanes<P>; ++i) block[i] = load_as<V>(from + (done + i) * lanes + lane) * factors;
+      transpose(block);
+      for (std::int64_t i = 0; i < std::min<std::int64_t>(kLanes<P>, rows - lane); ++i) {
+        typename P::Element* to = row(lane + i) + done;
+        for (int d = 0; d < kLanes<P>; ++d) to[d] = store<typename P::Element>(block[i][d]);
       }
-  }
+    }
   for (std::int64_t lane = 0; lane < rows; ++lane)
     for (std::int64_t d = done; d < width; ++d)
       row(lane)[d] = store<typename P::Element>(from[d * lanes + lane] * factor[lane]);
