@@ -60,8 +60,8 @@ struct RouterArgs {
   std::int64_t num_groups = 1, num_limited_groups = 1;
   bool normalize_weights = true;  ///< divide by (sum of the chosen + 1e-20)
   double route_scale = 1.0;
-  /// Score of a group: sum of its top_k/num_limited_groups (at least 1) largest selection scores (V3), or its maximum
-  /// (V2).
+  /// Score of a group: sum of its two largest selection scores (V3, whose K/M = 8/4 = 2 of the report is fixed at two
+  /// in its inference code), or its maximum (V2).
   bool group_score_is_max = false;
 };
 

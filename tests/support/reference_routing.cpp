@@ -41,8 +41,7 @@ Ids chosen(Values selection, const RouterArgs& args) {
   for (std::int64_t g = 0; g < args.num_groups; ++g) {
     const Values group = row_of(selection, g, size);
     const Ids order = falling_order(group);
-    const std::int64_t counted =
-        args.group_score_is_max ? 1 : std::max<std::int64_t>(1, args.top_k / args.num_limited_groups);
+    const std::int64_t counted = args.group_score_is_max ? 1 : std::min<std::int64_t>(2, size);
     double score = 0.0;
     for (std::int64_t i = 0; i < counted; ++i) score += group[u(order[u(i)])];
     group_scores.push_back(score);

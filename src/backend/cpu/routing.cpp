@@ -77,17 +77,18 @@ void softmax_row(Acc* scores, const Acc* logits, std::int64_t n) {
 /// Memory of one choice, laid out in a thread's scratch.
 template <class Acc>
 struct ChoiceScratch {
-  Acc *selection_E, *chosen_K, *group_scores_G, *best_in_group_K;
-  std::int32_t *ids_K, *groups_G, *unused_K;
+  static constexpr std::int64_t kBest = 2;  // selection scores that make a group's score, at most
+  Acc *selection_E, *chosen_K, *group_scores_G, *best_in_group;
+  std::int32_t *ids_K, *groups_G, *unused;
 
   ChoiceScratch(std::int64_t num_experts, std::int64_t top_k, std::int64_t num_groups) {
-    selection_E = scratch<Acc>(num_experts + 2 * top_k + num_groups);
+    selection_E = scratch<Acc>(num_experts + top_k + kBest + num_groups);
     chosen_K = selection_E + num_experts;
-    best_in_group_K = chosen_K + top_k;
-    group_scores_G = best_in_group_K + top_k;
-    ids_K = scratch<std::int32_t>(2 * top_k + num_groups);
-    unused_K = ids_K + top_k;
-    groups_G = unused_K + top_k;
+    best_in_group = chosen_K + top_k;
+    group_scores_G = best_in_group + kBest;
+    ids_K = scratch<std::int32_t>(top_k + kBest + num_groups);
+    unused = ids_K + top_k;
+    groups_G = unused + kBest;
   }
 };
 
@@ -104,14 +105,13 @@ void choose_experts(ChoiceScratch<Acc>& memory, const RouterArgs& args) {
     for (std::int64_t group = 0; group < args.num_groups; ++group) see_group(group);
     return;
   }
-  const std::int64_t counted =
-      args.group_score_is_max ? 1 : std::max<std::int64_t>(1, args.top_k / args.num_limited_groups);
+  const std::int64_t counted = args.group_score_is_max ? 1 : memory.kBest;
   Largest<Acc> groups(memory.group_scores_G, memory.groups_G, args.num_limited_groups);
   for (std::int64_t group = 0; group < args.num_groups; ++group) {
-    Largest<Acc> best(memory.best_in_group_K, memory.unused_K, counted);
+    Largest<Acc> best(memory.best_in_group, memory.unused, counted);
     for (std::int64_t e = group * group_size; e < (group + 1) * group_size; ++e) best.see(memory.selection_E[e], 0);
     Acc score{};
-    for (std::int64_t i = 0; i < best.size(); ++i) score += memory.best_in_group_K[i];
+    for (std::int64_t i = 0; i < best.size(); ++i) score += memory.best_in_group[i];
     groups.see(score, static_cast<std::int32_t>(group));
   }
   // In the order of ids, so that a tie between groups goes to the lower expert.
