@@ -1,5 +1,7 @@
 // Attention against a key/value cache (decode and prefill), and the per-head products of absorbed MLA.
 // Legend: R query rows, H query heads, G key/value heads, Q width of a query/key head, V width of a value head.
+#include <omp.h>
+
 #include <vector>
 
 #include "src/backend/cpu/attention_decode.hpp"
@@ -42,39 +44,50 @@ struct CachedOperands {
   AttentionArgs args;
   KeyRun<P> keys;           ///< of head 0 and cache row 0
   std::int64_t v_head = 0;  ///< elements between the values of two heads
+
+  KeyRun<P> keys_of(const QueryRun& run, std::int64_t g) const {
+    KeyRun<P> moved = keys;
+    moved.k += run.cache_row * keys.k_stride + g * keys.qk_dim;
+    moved.v += run.cache_row * keys.v_stride + g * v_head;
+    return moved;
+  }
 };
 
-/// Heads [h, h + heads) of key/value head g, for the rows of a run.
+/// Query heads [h, h + heads) of key/value head g, for the rows of a run: queries along lanes.
 template <class P>
 void cached_tile(const CachedOperands<P>& t, const QueryRun& run, std::int64_t g, std::int64_t h, std::int64_t heads) {
   const AttentionArgs& a = t.args;
-  const auto q_row = [&](std::int64_t lane) {
-    return t.q + ((run.first + lane / heads) * a.num_heads + h + lane % heads) * a.qk_dim;
-  };
-  const auto o_row = [&](std::int64_t lane) {
-    return t.o + ((run.first + lane / heads) * a.num_heads + h + lane % heads) * a.v_dim;
-  };
-  KeyRun<P> keys = t.keys;
-  keys.k += run.cache_row * keys.k_stride + g * a.qk_dim;
-  keys.v += run.cache_row * keys.v_stride + g * t.v_head;
-  if (run.count * heads <= DecodeTile<P>::kMaxQueries && run.count == 1) {
-    DecodeTile<P> work;
-    carve_scratch([&](Carver& carver) { work.carve(carver, a.qk_dim, a.v_dim); });
-    work.run(o_row(0), q_row(0), static_cast<int>(heads), keys, t.lengths[run.first], a.scale);
-    return;
-  }
+  const auto row = [&](std::int64_t lane) { return (run.first + lane / heads) * a.num_heads + h + lane % heads; };
+  const std::int64_t lanes = run.count * heads;
   ForwardTile<P> work;
   carve_scratch([&](Carver& carver) { work.carve(carver, a.qk_dim, a.v_dim); });
-  const std::int64_t lanes = run.count * heads;
   Visibility<P> visible;
   for (std::int64_t lane = 0; lane < lanes; ++lane) {
     visible.lo[lane] = 0;
     visible.hi[lane] = t.lengths[run.first + lane / heads];
   }
   visible.finish(static_cast<int>(lanes));
-  pack_lanes<P>(work.q_t, kQueries<P>, lanes, a.qk_dim, q_row);
-  work.run(keys, visible, a.scale);
-  work.finish(lanes, a.v_dim, o_row);
+  pack_lanes<P>(work.q_t, kQueries<P>, lanes, a.qk_dim, [&](std::int64_t lane) { return t.q + row(lane) * a.qk_dim; });
+  work.run(t.keys_of(run, g), visible, a.scale);
+  work.finish(lanes, a.v_dim, [&](std::int64_t lane) { return t.o + row(lane) * a.v_dim; });
+}
+
+/// All query heads of key/value heads [g, g + kv_heads), for the rows of a run.
+template <class P>
+void cached_heads(const CachedOperands<P>& t, const QueryRun& run, std::int64_t g, std::int64_t kv_heads) {
+  const AttentionArgs& a = t.args;
+  const std::int64_t group = a.num_heads / a.num_kv_heads;
+  if (run.count == 1 && group <= DecodeTile<P>::kMaxQueries) {
+    const KeyRun<P> keys = t.keys_of(run, g);
+    DecodeTile<P> work(keys, kv_heads, group, t.v_head);
+    carve_scratch([&](Carver& carver) { work.carve(carver); });
+    const std::int64_t row = run.first * a.num_heads + g * group;
+    work.run(t.o + row * a.v_dim, t.q + row * a.qk_dim, t.lengths[run.first], a.scale);
+    return;
+  }
+  for (std::int64_t i = g; i < g + kv_heads; ++i)
+    for (std::int64_t h = 0; h < group; h += kQueries<P>)
+      cached_tile(t, run, i, i * group + h, std::min<std::int64_t>(kQueries<P>, group - h));
 }
 
 }  // namespace
@@ -120,13 +133,14 @@ void CpuBackend::attention_cached(Tensor o, const Tensor& q, const Tensor& k_cac
       thread_local std::vector<QueryRun> runs_of_thread;
       find_runs(slots, rows, std::max<std::int64_t>(1, kQueries<P> / group), rows_per_slot, runs_of_thread);
       const auto& runs = runs_of_thread;  // the team reads this thread's list
-      const std::int64_t heads = std::min<std::int64_t>(group, kQueries<P>), pieces = (group + heads - 1) / heads;
-      const auto num_runs = static_cast<std::int64_t>(runs.size()), parts = a.num_kv_heads * pieces;
+      // Heads of a row go to one thread, which then reads the cache in order, unless threads would stay idle.
+      const auto num_runs = static_cast<std::int64_t>(runs.size()), wanted = std::int64_t{2} * omp_get_max_threads();
+      const std::int64_t span = std::clamp<std::int64_t>(a.num_kv_heads * num_runs / wanted, 1, a.num_kv_heads);
+      const std::int64_t spans = (a.num_kv_heads + span - 1) / span;
 #pragma omp parallel for schedule(dynamic)
-      for (std::int64_t unit = 0; unit < num_runs * parts; ++unit) {
-        const std::int64_t g = unit % parts / pieces, head = unit % pieces * heads;
-        cached_tile(operands, runs[static_cast<std::size_t>(unit / parts)], g, g * group + head,
-                    std::min(heads, group - head));
+      for (std::int64_t unit = 0; unit < num_runs * spans; ++unit) {
+        const std::int64_t g = unit % spans * span;
+        cached_heads(operands, runs[static_cast<std::size_t>(unit / spans)], g, std::min(span, a.num_kv_heads - g));
       }
     });
   });

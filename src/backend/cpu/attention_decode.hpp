@@ -16,46 +16,77 @@ class DecodeTile {
   using V = typename Simd<Acc>::V;
   static constexpr int kMaxQueries = 8;  ///< above, broadcasting keys to lanes of queries costs less than turning them
 
-  void carve(Carver& carver, std::int64_t qk_dim, std::int64_t v_dim) {
-    carver.take(q_, kMaxQueries * units<P>(qk_dim));
-    carver.take(k_t_, units<P>(qk_dim) * kKeys);
-    carver.take(s_, kMaxQueries * kKeys);
-    carver.take(p_, kMaxQueries * kKeys / P::kPair);
-    carver.take(o_, kMaxQueries * padded<P>(v_dim));
-    staging_.carve(carver, qk_dim, padded<P>(v_dim));
+  /// For `kv_heads` neighbouring key/value heads, each with `group` queries (at most kMaxQueries).
+  DecodeTile(const KeyRun<P>& keys, std::int64_t kv_heads, std::int64_t group, std::int64_t v_head)
+      : keys_(keys), kv_heads_(kv_heads), group_(group), v_head_(v_head) {}
+
+  void carve(Carver& carver) {
+    const std::int64_t queries = kv_heads_ * group_;
+    carver.take(q_, queries * depth_);
+    carver.take(o_, queries * columns_);
+    carver.take(top_, queries);
+    carver.take(sum_, queries);
+    carver.take(k_t_, depth_ * kKeys);
+    carver.take(s_, group_ * kKeys);
+    carver.take(p_, group_ * kKeys / P::kPair);
+    staging_.carve(carver, keys_.qk_dim, columns_);
   }
 
-  /// o[i] = attention of q[i] over keys [0, length), for `count` queries and outputs lying one after the other.
-  void run(Element* o, const Element* q, int count, const KeyRun<P>& keys, std::int64_t length, double scale) {
-    const std::int64_t depth = units<P>(keys.qk_dim), columns = padded<P>(keys.v_dim);
-    for (std::int64_t i = 0; i < count; ++i)
-      for (std::int64_t u = 0; u < depth; ++u) {
-        const Element* from = q + i * keys.qk_dim + u * P::kPair;
-        q_[i * depth + u] = make_unit<P>(from[0], from[P::kPair - 1]);
+  /// o[i] = attention of q[i] over keys [0, length), all queries and outputs lying one after the other. Tiles of keys
+  /// are the outer loop: rows of a cache hold all heads, and memory is read in order.
+  void run(Element* o, const Element* q, std::int64_t length, double scale) {
+    const std::int64_t queries = kv_heads_ * group_, qk_dim = keys_.qk_dim, v_dim = keys_.v_dim;
+    for (std::int64_t i = 0; i < queries; ++i)
+      for (std::int64_t u = 0; u < depth_; ++u) {
+        const Element* from = q + i * qk_dim + u * P::kPair;
+        q_[i * depth_ + u] = make_unit<P>(from[0], from[P::kPair - 1]);
       }
-    std::fill_n(o_, count * columns, Acc{});
-    std::fill_n(top_, count, kNoScore<P>);
-    std::fill_n(sum_, count, Acc{});
+    std::fill_n(o_, queries * columns_, Acc{});
+    std::fill_n(top_, queries, kNoScore<P>);
+    std::fill_n(sum_, queries, Acc{});
     for (std::int64_t first = 0; first < length; first += kKeys) {
       const int rows = static_cast<int>(std::min<std::int64_t>(kKeys, length - first));
-      const Element* k_rows = keys.k + first * keys.k_stride;
-      pack_lanes<P>(k_t_, kKeys, rows, keys.qk_dim, [&](std::int64_t j) { return k_rows + j * keys.k_stride; });
-      product<P, false>(count, kKeys / kLanes<P>, depth, q_, depth, k_t_, kKeys, s_, kKeys, false);
-      for (int i = 0; i < count; ++i) softmax(i, rows, exponent_scale<P>(scale), columns);
-      const StagedRows<P> v = staging_.values(keys, first, rows, columns);
-      product<P, false>(count, columns / kLanes<P>, units<P>(rows), p_, kKeys / P::kPair, v.rows, v.stride, o_, columns,
-                        true);
+      for (std::int64_t g = 0; g < kv_heads_; ++g) {
+        prefetch_share(g, first + kKeys, std::min<std::int64_t>(kKeys, length - first - kKeys));
+        head_tile(g, first, rows, exponent_scale<P>(scale));
+      }
     }
-    for (std::int64_t i = 0; i < count; ++i) {
+    for (std::int64_t i = 0; i < queries; ++i) {
       const Acc factor = sum_[i] == Acc{} ? Acc{} : Acc{1} / sum_[i];  // no keys: zeros
-      for (std::int64_t d = 0; d < keys.v_dim; ++d)
-        o[i * keys.v_dim + d] = store<Element>(o_[i * columns + d] * factor);
+      for (std::int64_t d = 0; d < v_dim; ++d) o[i * v_dim + d] = store<Element>(o_[i * columns_ + d] * factor);
     }
   }
 
  private:
-  void softmax(int i, int rows, Acc c, std::int64_t columns) {
-    Acc* s = s_ + i * kKeys;
+  void head_tile(std::int64_t g, std::int64_t first, int rows, Acc c) {
+    KeyRun<P> keys = keys_;
+    keys.k += g * keys.qk_dim;
+    keys.v += g * v_head_;
+    const Element* k_rows = keys.k + first * keys.k_stride;
+    pack_lanes<P>(k_t_, kKeys, rows, keys.qk_dim, [&](std::int64_t j) { return k_rows + j * keys.k_stride; });
+    product<P, false>(group_, kKeys / kLanes<P>, depth_, q_ + g * group_ * depth_, depth_, k_t_, kKeys, s_, kKeys,
+                      false);
+    for (std::int64_t i = 0; i < group_; ++i) softmax(i, g * group_ + i, rows, c);
+    const StagedRows<P> v = staging_.values(keys, first, rows, columns_);
+    product<P, false>(group_, columns_ / kLanes<P>, units<P>(rows), p_, kKeys / P::kPair, v.rows, v.stride,
+                      o_ + g * group_ * columns_, columns_, true);
+  }
+
+  /// Asks for head g's share of the next tile's rows, in the order they lie in memory.
+  void prefetch_share(std::int64_t g, std::int64_t first, std::int64_t rows) const {
+    constexpr auto kLine = 64 / static_cast<std::int64_t>(sizeof(Element));
+    for (std::int64_t j = rows * g / kv_heads_; j < rows * (g + 1) / kv_heads_; ++j) {
+      const Element* k = keys_.k + (first + j) * keys_.k_stride;
+      for (std::int64_t d = 0; d < kv_heads_ * keys_.qk_dim; d += kLine) __builtin_prefetch(k + d, 0, 2);
+      if (keys_.v == keys_.k) continue;
+      const Element* v = keys_.v + (first + j) * keys_.v_stride;
+      for (std::int64_t d = 0; d < kv_heads_ * v_head_; d += kLine) __builtin_prefetch(v + d, 0, 2);
+    }
+  }
+
+  /// Scores s_[row] of query i to probabilities p_[row].
+  void softmax(std::int64_t row, std::int64_t i, int rows, Acc c) {
+    Acc* s = s_ + row * kKeys;
     const Acc old_top = top_[i];
     Acc new_top = old_top;
     for (int j = 0; j < rows; ++j) new_top = s[j] > new_top ? s[j] : new_top;
@@ -63,7 +94,7 @@ class DecodeTile {
     for (int j = 0; j < kKeys; j += kLanes<P>) {
       const V p = exp2_nonpositive((load_as<V>(s + j) - (V{} + new_top)) * c);
       store_as(s + j, p);
-      store_lanes<P>(p_ + (i * kKeys + j) / P::kPair, p);
+      store_lanes<P>(p_ + (row * kKeys + j) / P::kPair, p);
     }
     Acc tile_sum{};
     for (int j = 0; j < rows; ++j) tile_sum += s[j];
@@ -71,16 +102,20 @@ class DecodeTile {
     top_[i] = new_top;
     sum_[i] = sum_[i] * factor[0] + tile_sum;
     if (factor[0] == Acc{1}) return;
-    for (std::int64_t d = 0; d < columns; d += kLanes<P>)
-      store_as(o_ + i * columns + d, load_as<V>(o_ + i * columns + d) * factor);
+    for (std::int64_t d = 0; d < columns_; d += kLanes<P>)
+      store_as(o_ + i * columns_ + d, load_as<V>(o_ + i * columns_ + d) * factor);
   }
 
-  Unit* q_ = nullptr;    ///< [queries, units of Q]
-  Unit* k_t_ = nullptr;  ///< [units of Q, kKeys]
-  Acc* s_ = nullptr;     ///< [queries, kKeys]
-  Unit* p_ = nullptr;    ///< [queries, units of kKeys]
-  Acc* o_ = nullptr;     ///< [queries, V padded]
-  Acc top_[kMaxQueries], sum_[kMaxQueries];
+  const KeyRun<P>& keys_;  ///< of the first head
+  const std::int64_t kv_heads_, group_, v_head_;
+  const std::int64_t depth_ = units<P>(keys_.qk_dim), columns_ = padded<P>(keys_.v_dim);
+
+  Unit* q_ = nullptr;                    ///< [queries, units of Q]
+  Acc* o_ = nullptr;                     ///< [queries, V padded]
+  Acc *top_ = nullptr, *sum_ = nullptr;  ///< [queries]
+  Unit* k_t_ = nullptr;                  ///< [units of Q, kKeys]
+  Acc* s_ = nullptr;                     ///< [group, kKeys]
+  Unit* p_ = nullptr;                    ///< [group, units of kKeys]
   Staging<P> staging_;
 };
 

@@ -35,15 +35,17 @@ struct Visibility {
   alignas(64) Int lo[kQueries<P>], hi[kQueries<P>];
   Int vector_min_lo[kQueryVectors], vector_max_hi[kQueryVectors];
   Int min_lo, max_lo, min_hi, max_hi;
+  int vectors;  ///< that hold a query
 
   /// Call when lanes [0, count) are set.
   void finish(int count) {
+    vectors = (count + kLanes<P> - 1) / kLanes<P>;
     for (int lane = count; lane < kQueries<P>; ++lane) lo[lane] = lo[count - 1], hi[lane] = hi[count - 1];
     min_lo = *std::min_element(lo, lo + kQueries<P>);
     max_lo = *std::max_element(lo, lo + kQueries<P>);
     min_hi = *std::min_element(hi, hi + kQueries<P>);
     max_hi = *std::max_element(hi, hi + kQueries<P>);
-    for (int n = 0; n < kQueryVectors; ++n) {
+    for (int n = 0; n < vectors; ++n) {
       vector_min_lo[n] = *std::min_element(lo + n * kLanes<P>, lo + (n + 1) * kLanes<P>);
       vector_max_hi[n] = *std::max_element(hi + n * kLanes<P>, hi + (n + 1) * kLanes<P>);
     }
@@ -69,13 +71,13 @@ struct TilePlan {
 
   TilePlan(const Visibility<P>& visible, std::int64_t first_key, int keys) {
     if (visible.max_lo <= first_key && visible.min_hi >= first_key + keys) {
-      pieces[count++] = {0, keys, 0, kQueryVectors};
+      pieces[count++] = {0, keys, 0, visible.vectors};
       return;
     }
     masked = true;
     for (int key = 0; key < keys; key += kLanes<P>) {
       Piece piece{key, std::min(kLanes<P>, keys - key), kQueryVectors, 0};
-      for (int n = 0; n < kQueryVectors; ++n)
+      for (int n = 0; n < visible.vectors; ++n)
         if (visible.vector_max_hi[n] > first_key + key && visible.vector_min_lo[n] < first_key + key + piece.keys) {
           piece.vector_begin = std::min(piece.vector_begin, n);
           piece.vector_end = n + 1;
@@ -191,7 +193,7 @@ class ForwardTile {
 
   void softmax(const TilePlan<P>& plan, const Visibility<P>& visible, std::int64_t first_key, Acc c,
                std::int64_t v_dim) {
-    for (int n = 0; n < kQueryVectors; ++n) {
+    for (int n = 0; n < visible.vectors; ++n) {
       const int lane = n * kLanes<P>;
       const V old_top = load_as<V>(top + lane);
       V new_top = old_top;
