@@ -27,6 +27,10 @@ std::string error_stack() {
 }  // namespace
 
 std::unique_lock<std::recursive_mutex> library_lock() {
+  // Every handle is closed by its owner. The library's own clean-up at exit would close once more a file whose close failed
+  // (a full disk) and crash on what is left of it.
+  static const herr_t no_cleanup_at_exit = H5dont_atexit();
+  (void)no_cleanup_at_exit;
   static std::recursive_mutex mutex;
   std::unique_lock lock(mutex);
   // Errors come to us as exceptions; the library prints nothing itself. The setting is per thread in thread-safe
