@@ -176,9 +176,10 @@ void File::create_virtual(const std::string& name, DType dtype, const Shape& sha
                list = creation_list();
   for (const VirtualPiece& piece : pieces) {
     const Handle place = make_space(shape), source = make_space(piece.box.extent);
-    check(H5Sselect_hyperslab(place.id(), H5S_SELECT_SET, to_dims(piece.box.offset).data(), nullptr,
-                              to_dims(piece.box.extent).data(), nullptr),
-          "placing a piece of " + in_file(name));
+    if (shape.ndim() > 0)
+      check(H5Sselect_hyperslab(place.id(), H5S_SELECT_SET, to_dims(piece.box.offset).data(), nullptr,
+                                to_dims(piece.box.extent).data(), nullptr),
+            "placing a piece of " + in_file(name));
     check(H5Pset_virtual(list.id(), place.id(), piece.file.c_str(), piece.dataset.c_str(), source.id()),
           "adding a piece of " + in_file(name));
   }

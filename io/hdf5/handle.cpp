@@ -7,13 +7,16 @@
 namespace athanor::hdf5 {
 namespace {
 
-/// Appends one entry of the error stack, innermost cause last.
+/// Appends one entry of the error stack, innermost cause last, on one line. A failed close repeats its causes; each is
+/// told once.
 herr_t append_entry(unsigned, const H5E_error2_t* entry, void* text) {
   auto& out = *static_cast<std::string*>(text);
-  if (entry->desc != nullptr && *entry->desc != '\0') {
-    if (!out.empty()) out += "; ";
-    out += entry->desc;
-  }
+  std::string line = entry->desc != nullptr ? entry->desc : "";
+  for (char& c : line)
+    if (c == '\n') c = ' ';
+  if (line.empty() || out.find(line) != std::string::npos) return 0;
+  if (!out.empty()) out += "; ";
+  out += line;
   return 0;
 }
 
@@ -27,8 +30,8 @@ std::string error_stack() {
 }  // namespace
 
 std::unique_lock<std::recursive_mutex> library_lock() {
-  // Every handle is closed by its owner. The library's own clean-up at exit would close once more a file whose close failed
-  // (a full disk) and crash on what is left of it.
+  // Every handle is closed by its owner. The library's own clean-up at exit would close once more a file whose close
+  // failed (a full disk) and crash on what is left of it.
   static const herr_t no_cleanup_at_exit = H5dont_atexit();
   (void)no_cleanup_at_exit;
   static std::recursive_mutex mutex;
