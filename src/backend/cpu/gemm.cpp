@@ -79,8 +79,9 @@ void CpuBackend::gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Te
   p.ldc = p.n;
   p.accumulate = accumulate;
   require((transpose_b == Transpose::yes ? b_columns : b_rows) == p.k, "gemm", "inner sizes that agree", a, b);
-  require(c.shape().flat_rows() == p.m && c.shape().back() == p.n, "gemm",
-          "an output of [" + std::to_string(p.m) + ", " + std::to_string(p.n) + "]", c);
+  require(
+      c.shape().flat_rows() == p.m && c.shape().back() == p.n, "gemm",
+      [&] { return "an output of [" + std::to_string(p.m) + ", " + std::to_string(p.n) + "]"; }, c);
   require(a.dtype() == b.dtype(), "gemm", "operands of one type", a, b);
   dispatch_product(a.dtype(), c.dtype(), "gemm", [&](auto in, auto out) {
     using In = decltype(in);

@@ -70,19 +70,22 @@ struct Columns {
 
 Columns columns(std::string_view op, const Tensor& whole, const Tensor& a, const Tensor& b) {
   require(a.dtype() == whole.dtype() && b.dtype() == whole.dtype(), op, "operands of one type", a, b);
-  require(a.shape().back() + b.shape().back() == whole.shape().back(), op,
-          "widths that add up to " + std::to_string(whole.shape().back()), a, b);
+  require(
+      a.shape().back() + b.shape().back() == whole.shape().back(), op,
+      [&] { return "widths that add up to " + std::to_string(whole.shape().back()); }, a, b);
   const Columns c{whole.shape().flat_rows(), static_cast<std::size_t>(a.shape().back()) * size_bytes(a.dtype()),
                   static_cast<std::size_t>(b.shape().back()) * size_bytes(b.dtype())};
-  require(a.shape().flat_rows() == c.rows && b.shape().flat_rows() == c.rows, op,
-          std::to_string(c.rows) + " rows everywhere", a, b);
+  require(
+      a.shape().flat_rows() == c.rows && b.shape().flat_rows() == c.rows, op,
+      [&] { return std::to_string(c.rows) + " rows everywhere"; }, a, b);
   return c;
 }
 
 }  // namespace
 
 void CpuBackend::upload(Tensor dst, std::span<const std::byte> host, Stream& stream) {
-  require(host.size() == dst.bytes(), "upload", std::to_string(host.size()) + " host bytes to fit", dst);
+  require(
+      host.size() == dst.bytes(), "upload", [&] { return std::to_string(host.size()) + " host bytes to fit"; }, dst);
   if (stream.runs_at_once()) {
     copy_bytes(dst.unsafe_data(), host.data(), static_cast<std::int64_t>(host.size()));
     return;
@@ -94,7 +97,8 @@ void CpuBackend::upload(Tensor dst, std::span<const std::byte> host, Stream& str
 }
 
 void CpuBackend::download(std::span<std::byte> host, const Tensor& src, Stream& stream) {
-  require(host.size() == src.bytes(), "download", std::to_string(host.size()) + " host bytes to fit", src);
+  require(
+      host.size() == src.bytes(), "download", [&] { return std::to_string(host.size()) + " host bytes to fit"; }, src);
   run_on(stream, [=] { copy_bytes(host.data(), src.unsafe_data(), static_cast<std::int64_t>(host.size())); });
 }
 

@@ -122,14 +122,19 @@ void choose_experts(ChoiceScratch<Acc>& memory, const RouterArgs& args) {
 void require_routing(std::string_view op, const Tensor& scores_TE, const Tensor& expert_ids_TK,
                      const Tensor& weights_TK, const RouterArgs& args) {
   const std::int64_t tokens = scores_TE.shape().flat_rows();
-  require(scores_TE.shape().back() == args.num_experts, op, std::to_string(args.num_experts) + " experts", scores_TE);
-  require(args.num_groups > 0 && args.num_experts % args.num_groups == 0 && args.num_limited_groups > 0 &&
-              args.num_limited_groups <= args.num_groups && args.top_k > 0 &&
-              args.top_k <= args.num_experts / args.num_groups * args.num_limited_groups,
-          op,
-          "top_k " + std::to_string(args.top_k) + " to fit in " + std::to_string(args.num_limited_groups) + " of " +
-              std::to_string(args.num_groups) + " equal groups",
-          scores_TE);
+  require(
+      scores_TE.shape().back() == args.num_experts, op, [&] { return std::to_string(args.num_experts) + " experts"; },
+      scores_TE);
+  require(
+      args.num_groups > 0 && args.num_experts % args.num_groups == 0 && args.num_limited_groups > 0 &&
+          args.num_limited_groups <= args.num_groups && args.top_k > 0 &&
+          args.top_k <= args.num_experts / args.num_groups * args.num_limited_groups,
+      op,
+      [&] {
+        return "top_k " + std::to_string(args.top_k) + " to fit in " + std::to_string(args.num_limited_groups) +
+               " of " + std::to_string(args.num_groups) + " equal groups";
+      },
+      scores_TE);
   require(expert_ids_TK.dtype() == DType::i32 && expert_ids_TK.shape().back() == args.top_k &&
               expert_ids_TK.shape().flat_rows() == tokens,
           op, "i32 ids [T, K]", expert_ids_TK, scores_TE);
@@ -237,14 +242,16 @@ void CpuBackend::sequence_balance_loss(Tensor loss_1, Tensor dscores_TE, const T
                                        std::int64_t tokens_per_sequence, double alpha, double loss_scale,
                                        Stream& stream) {
   const std::int64_t tokens = scores_TE.shape().flat_rows(), num_experts = scores_TE.shape().back();
-  require(tokens_per_sequence > 0 && tokens % tokens_per_sequence == 0, "sequence_balance_loss",
-          "sequences of " + std::to_string(tokens_per_sequence) + " tokens", scores_TE);
+  require(
+      tokens_per_sequence > 0 && tokens % tokens_per_sequence == 0, "sequence_balance_loss",
+      [&] { return "sequences of " + std::to_string(tokens_per_sequence) + " tokens"; }, scores_TE);
   require(dscores_TE.numel() == scores_TE.numel() && dscores_TE.dtype() == scores_TE.dtype(), "sequence_balance_loss",
           "a gradient like the scores", dscores_TE, scores_TE);
   require(loss_1.numel() == 1 && loss_1.dtype() == scores_TE.dtype(), "sequence_balance_loss",
           "one loss of the scores' type", loss_1, scores_TE);
-  require(top_k > 0 && top_k <= num_experts, "sequence_balance_loss", "experts for top_k " + std::to_string(top_k),
-          scores_TE);
+  require(
+      top_k > 0 && top_k <= num_experts, "sequence_balance_loss",
+      [&] { return "experts for top_k " + std::to_string(top_k); }, scores_TE);
   cpu::dispatch_acc(scores_TE.dtype(), "sequence_balance_loss", [&](auto type) {
     using Acc = decltype(type);
     run_on(stream, [=] {
