@@ -29,7 +29,7 @@ class CudaTest : public testing::Test {
     }
     const char* required = std::getenv("ATHANOR_REQUIRE_GPU");
     if (required && std::string_view(required) == "1") FAIL() << "ATHANOR_REQUIRE_GPU=1, but no GPU: " << reason;
-    GTEST_SKIP() << "no GPU: " << reason;
+    GTEST_SKIP() << "skipped for want of a GPU: " << reason;
   }
 
   Tensor empty(const Shape& shape, DType dtype) {

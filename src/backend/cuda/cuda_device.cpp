@@ -1,0 +1,55 @@
+#include "src/backend/cuda/cuda_device.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <string>
+
+#include "src/base/error.hpp"
+
+namespace athanor::cuda {
+namespace {
+
+[[noreturn]] void fail(std::string_view what, std::string_view reason, const std::source_location& where) {
+  throw Error("cuda: " + std::string(what) + ": " + std::string(reason) + " (" + where.file_name() + ":" +
+              std::to_string(where.line()) + ")");
+}
+
+}  // namespace
+
+void check(cudaError_t status, std::string_view what, const std::source_location& where) {
+  if (status != cudaSuccess) fail(what, cudaGetErrorString(status), where);
+}
+
+void check(cublasStatus_t status, std::string_view what, const std::source_location& where) {
+  if (status != CUBLAS_STATUS_SUCCESS) fail(what, cublasLtGetStatusString(status), where);
+}
+
+void check_or_log(cudaError_t status, std::string_view what) noexcept {
+  if (status == cudaSuccess) return;
+  try {
+    spdlog::warn("cuda: {}: {}", what, cudaGetErrorString(status));
+  } catch (...) {
+    // A destructor has nowhere else to say it.
+  }
+}
+
+int device_count(std::string_view* reason) {
+  int count = 0;
+  // Without a driver this fails and leaves the count untouched.
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaSuccess && count > 0) return count;
+  if (status != cudaSuccess) cudaGetLastError();  // the failure must not stick to the next call
+  if (reason) *reason = status == cudaSuccess ? "no device" : cudaGetErrorString(status);
+  return 0;
+}
+
+DeviceGuard::DeviceGuard(int device) : device_(device) {
+  check(cudaGetDevice(&previous_), "which device is current");
+  if (previous_ != device_) check(cudaSetDevice(device_), "make a device current");
+}
+
+DeviceGuard::~DeviceGuard() {
+  if (previous_ != device_) check_or_log(cudaSetDevice(previous_), "make the previous device current");
+}
+
+}  // namespace athanor::cuda

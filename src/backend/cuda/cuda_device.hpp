@@ -1,0 +1,36 @@
+// Devices and failures of CUDA. Law: every call of the runtime goes through check(); a failure is an athanor::Error
+// that names what was wanted, the reason CUDA gives and the line.
+#pragma once
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+
+#include <source_location>
+#include <string_view>
+
+namespace athanor::cuda {
+
+/// @throws Error "cuda: <what>: <reason> (file:line)" unless the call succeeded.
+void check(cudaError_t status, std::string_view what,
+           const std::source_location& where = std::source_location::current());
+void check(cublasStatus_t status, std::string_view what,
+           const std::source_location& where = std::source_location::current());
+/// For destructors: logs instead of throwing.
+void check_or_log(cudaError_t status, std::string_view what) noexcept;
+
+/// GPUs this process can use; 0 also where there is no driver. `reason` (optional) says why there are none.
+int device_count(std::string_view* reason = nullptr);
+
+/// Makes a device current for a scope. CUDA keeps the current device per host thread.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device);
+  ~DeviceGuard();
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int previous_ = 0, device_ = 0;
+};
+
+}  // namespace athanor::cuda
