@@ -4,6 +4,10 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_check.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/host_group.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/process_mesh.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/train_step.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/data/grad_reducer.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/data/owned_slices.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/data/zero_optimizer.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_communicator.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_session.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/rank_order_reduce.cpp)

@@ -1,0 +1,230 @@
+#include "parallel/train_step.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <sstream>
+
+#include "src/base/error.hpp"
+
+namespace athanor {
+
+TrainStep::TrainStep(Backend& ops, ModelChunk& chunk, ParameterStore& store, ProcessMesh& mesh,
+                     const OptimizerOptions& options, DType dtype, Stream& compute, Stream& comm)
+    : ops_(ops),
+      chunk_(chunk),
+      store_(store),
+      mesh_(mesh),
+      options_(options),
+      dtype_(dtype),
+      compute_(compute),
+      comm_(comm),
+      slices_(owned_slices(store, mesh.along(Axis::dp), mesh.along(Axis::edp))),
+      reducer_(ops, store, slices_),
+      optimizer_(ops, store, slices_, options.adamw, compute),
+      guard_(options.spike_guard),
+      biases_(chunk.states()),
+      squared_norm_1_(ops.empty({1}, DType::f64)),
+      numbers_(kNumNumbers) {
+  mesh.shape().require_trainable();
+  const auto& counts = chunk.sums().expert_counts_E;
+  if (biases_.size() != counts.size())
+    throw Error(
+        fmt::format("TrainStep: {} router biases for {} layers with expert counts; ModelChunk::states() and "
+                    "StepSums::expert_counts_E go in pairs",
+                    biases_.size(), counts.size()));
+  if (!counts.empty()) num_experts_ = static_cast<std::size_t>(counts.front().numel());
+  for (std::size_t layer = 0; layer < counts.size(); ++layer)
+    if (counts[layer].numel() != static_cast<std::int64_t>(num_experts_) ||
+        biases_[layer]->tensor.numel() != counts[layer].numel())
+      throw Error("TrainStep: " + biases_[layer]->spec.name + " is " + biases_[layer]->tensor.to_string() +
+                  ", its expert counts are " + counts[layer].to_string());
+  integers_.resize(1 + counts.size() * num_experts_);
+}
+
+void TrainStep::start() {
+  optimizer_.start(compute_);
+  guard_ = LossSpikeGuard(options_.spike_guard);
+  num_updates_ = 0;
+}
+
+// ---- the step
+
+StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micro_batches) {
+  std::int64_t own_tokens = 0;
+  for (const MicroBatch& batch : micro_batches) own_tokens += batch.num_sequences * batch.tokens_per_sequence;
+
+  run_micro_batches(micro_batches);
+  reducer_.finish(compute_, comm_);
+  ops_.fill(squared_norm_1_, 0.0, compute_);
+  add_squared_norm(ops_, store_, slices_, squared_norm_1_, compute_);
+  read_sums(own_tokens);
+
+  std::array<double, kNumNumbers> own{};
+  std::copy(numbers_.begin(), numbers_.end(), own.begin());
+  HostGroup& ranks = mesh_.host(Axis::dp);
+  ranks.sum(std::span(numbers_));
+  ranks.sum(std::span(integers_));
+  // A sum over ranks is finite only where every part is, so all ranks see it alike.
+  if (!std::all_of(numbers_.begin(), numbers_.end(), [](double x) { return std::isfinite(x); }))
+    report_nonfinite(plan.step, micro_batches, own);
+
+  StepResult result;
+  result.loss = numbers_[kLoss];
+  result.mtp_loss = numbers_[kMtpLoss];
+  result.balance_loss = numbers_[kBalanceLoss];
+  result.grad_norm = std::sqrt(numbers_[kSquaredNorm]);
+  result.tokens = integers_[0];
+  result.expert_load_max_over_mean = worst_expert_load();
+  result.skipped = guard_.should_skip(result.loss, result.grad_norm);
+  const double clip = options_.adamw.clip_norm;
+  result.clipped = clip > 0.0 && result.grad_norm > clip;
+  if (result.skipped) return result;
+
+  optimizer_.step(plan.lr, ++num_updates_, result.clipped ? clip / result.grad_norm : 1.0, compute_, comm_);
+  if (plan.bias_speed != 0.0) update_router_biases(plan.bias_speed);
+  return result;
+}
+
+void TrainStep::run_micro_batches(std::span<const MicroBatch> micro_batches) {
+  store_.zero_gradients(compute_);
+  zero_sums(chunk_.sums(), ops_, compute_);
+  for (const MicroBatch& batch : micro_batches) {
+    // One in flight: all use the same place of the model.
+    ExecContext ctx{ops_, compute_, comm_, batch, dtype_, true};
+    chunk_.forward(ctx, 0, Tensor{});
+    chunk_.backward_input(ctx, 0, Tensor{});
+    chunk_.backward_weight(ctx, 0);
+  }
+}
+
+void TrainStep::read_sums(std::int64_t own_tokens) {
+  const StepSums& sums = chunk_.sums();
+  const auto read = [&](Number number, const Tensor& tensor) {
+    ops_.download(std::as_writable_bytes(std::span(&numbers_[number], 1)), tensor, compute_);
+  };
+  read(kLoss, sums.loss_1);
+  read(kMtpLoss, sums.mtp_loss_1);
+  read(kSquaredNorm, squared_norm_1_);
+  float balance_f32 = 0.0F;
+  const bool balance_is_f32 = sums.balance_loss_1.dtype() == DType::f32;
+  if (balance_is_f32)
+    ops_.download(std::as_writable_bytes(std::span(&balance_f32, 1)), sums.balance_loss_1, compute_);
+  else
+    read(kBalanceLoss, sums.balance_loss_1);
+  integers_[0] = own_tokens;
+  for (std::size_t layer = 0; layer < sums.expert_counts_E.size(); ++layer)
+    ops_.download(std::as_writable_bytes(layer_counts(layer)), sums.expert_counts_E[layer], compute_);
+  compute_.synchronize();
+  if (balance_is_f32) numbers_[kBalanceLoss] = static_cast<double>(balance_f32);
+}
+
+double TrainStep::worst_expert_load() const {
+  double worst = 0.0;
+  for (std::size_t first = 1; first < integers_.size(); first += num_experts_) {
+    std::int64_t largest = 0, total = 0;
+    for (std::size_t i = first; i < first + num_experts_; ++i) {
+      largest = std::max(largest, integers_[i]);
+      total += integers_[i];
+    }
+    if (total > 0)
+      worst = std::max(worst,
+                       static_cast<double>(largest) * static_cast<double>(num_experts_) / static_cast<double>(total));
+  }
+  return worst;
+}
+
+void TrainStep::update_router_biases(double speed) {
+  auto& counts = chunk_.sums().expert_counts_E;
+  for (std::size_t layer = 0; layer < counts.size(); ++layer) {
+    ops_.upload(counts[layer], std::as_bytes(layer_counts(layer)), compute_);
+    ops_.router_bias_update(biases_[layer]->tensor, counts[layer], speed, compute_);
+  }
+}
+
+// ---- what is not a number
+
+bool TrainStep::own_gradient_is_finite() {
+  // Outside the owned slices the buckets still hold this rank's own part; alone, everything is own.
+  const Tensor count_1 = ops_.empty({1}, DType::i64);
+  ops_.fill(count_1, 0.0, compute_);
+  const auto count = [&](const OwnedSlice& slice, std::int64_t begin, std::int64_t end) {
+    if (begin < end) ops_.count_nonfinite(count_1, store_.groups()[slice.group].grad.rows(begin, end), compute_);
+  };
+  for (const OwnedSlice& slice : slices_) {
+    if (slice.ranks->size() == 1) {
+      count(slice, slice.begin, slice.end);
+    } else {
+      count(slice, slice.bucket.begin, slice.begin);
+      count(slice, slice.end, slice.bucket.end);
+    }
+  }
+  std::int64_t nonfinite = 0;
+  ops_.download(std::as_writable_bytes(std::span(&nonfinite, 1)), count_1, compute_);
+  compute_.synchronize();
+  return nonfinite == 0;
+}
+
+std::string TrainStep::first_bad_layer(std::span<const MicroBatch> micro_batches) {
+  if (!diagnose_) return {};
+  for (std::size_t i = 0; i < micro_batches.size(); ++i) {
+    ExecContext ctx{ops_, compute_, comm_, micro_batches[i], dtype_, true};
+    if (const std::string layer = diagnose_(ctx); !layer.empty())
+      return fmt::format("first in {} of micro-batch {}", layer, i);
+  }
+  return {};
+}
+
+void TrainStep::report_nonfinite(std::int64_t step, std::span<const MicroBatch> micro_batches,
+                                 std::span<const double> own) {
+  std::string mine;
+  const auto add = [&](std::string_view what) { mine += (mine.empty() ? "" : ", ") + std::string(what); };
+  if (!std::isfinite(own[kLoss])) add(fmt::format("loss {}", own[kLoss]));
+  if (!std::isfinite(own[kMtpLoss])) add(fmt::format("MTP loss {}", own[kMtpLoss]));
+  if (!std::isfinite(own[kBalanceLoss])) add(fmt::format("balance loss {}", own[kBalanceLoss]));
+  if (!own_gradient_is_finite()) add("gradient not finite");
+  if (!mine.empty())
+    if (const std::string layer = first_bad_layer(micro_batches); !layer.empty()) add(layer);
+
+  HostGroup& ranks = mesh_.host(Axis::dp);
+  auto found = ranks.all_gather(std::string_view(mine));
+  const auto nothing = [&] { return std::all_of(found.begin(), found.end(), [](const auto& t) { return t.empty(); }); };
+  // What a rank spoiled in its owned slice alone cannot be told from what others sent it: look at all of them.
+  if (nothing()) found = ranks.all_gather(std::string_view(first_bad_layer(micro_batches)));
+  const auto hosts = ranks.all_gather(std::string_view(ranks.host_name()));
+  std::string text = fmt::format("step {}: loss {}, squared gradient norm {}; nothing was updated.", step,
+                                 numbers_[kLoss], numbers_[kSquaredNorm]);
+  for (std::size_t rank = 0; rank < found.size(); ++rank)
+    if (!found[rank].empty()) text += fmt::format(" Rank {} ({}): {}.", rank, hosts[rank], found[rank]);
+  if (nothing()) text += " No rank finds it in its own numbers: the sum over ranks overflowed.";
+  text += " Restart from the last checkpoint with a lower optimizer.lr.peak or a longer warm-up, or look at the data";
+  throw NonFiniteError(text);
+}
+
+// ---- checkpoints
+
+std::vector<NamedShard> TrainStep::shards() const {
+  auto list = optimizer_.shards();
+  for (NamedShard& shard : state_shards(biases_, mesh_.coord(Axis::dp) == 0)) list.push_back(std::move(shard));
+  return list;
+}
+
+void TrainStep::after_load() { optimizer_.gather_weights(compute_, comm_); }
+
+std::string TrainStep::state() const { return fmt::format("updates {}\nguard {}\n", num_updates_, guard_.state()); }
+
+void TrainStep::restore(const std::string& state) {
+  std::istringstream text(state);
+  std::string updates_word, guard_word, guard_state;
+  std::int64_t updates = -1;
+  text >> updates_word >> updates >> guard_word >> std::ws;
+  std::getline(text, guard_state);
+  if (updates_word != "updates" || guard_word != "guard" || updates < 0)
+    throw DataError("optimizer state: wanted 'updates N' and 'guard ...', found '" + state.substr(0, 60) + "'");
+  guard_.restore(guard_state);
+  num_updates_ = updates;
+}
+
+}  // namespace athanor
