@@ -21,7 +21,7 @@ MlaWidths mla_widths(std::string_view op, const Tensor& k, const Tensor& v, cons
   w.heads = num_heads;
   w.rope = k_pe.shape().back();
   require(num_heads > 0 && k.shape().back() % num_heads == 0 && v.shape().back() % num_heads == 0, op,
-          "widths that are multiples of " + std::to_string(num_heads) + " heads", k, v);
+          "widths that are multiples of the heads", k, v);
   w.nope = k.shape().back() / num_heads - w.rope;
   w.value = v.shape().back() / num_heads;
   require(w.nope >= 0 && kv.shape().back() == num_heads * (w.nope + w.value), op, "kv of H*(n+v) columns", kv, k);
