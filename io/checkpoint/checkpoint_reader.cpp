@@ -6,7 +6,6 @@
 namespace athanor {
 namespace {
 
-/// f32 <-> bf16 <-> f64 on the host.
 double load_element(const std::byte* data, DType dtype, std::size_t i) {
   if (dtype == DType::f64) return reinterpret_cast<const double*>(data)[i];
   if (dtype == DType::f32) return static_cast<double>(reinterpret_cast<const float*>(data)[i]);
@@ -21,16 +20,20 @@ void store_element(std::byte* data, DType dtype, std::size_t i, double value) {
     reinterpret_cast<bf16*>(data)[i] = bf16(static_cast<float>(value));
 }
 
-void convert(const std::vector<std::byte>& from, DType from_type, std::vector<std::byte>& to, DType to_type,
-             std::size_t count) {
-  to.resize(count * size_bytes(to_type));
+/// Host numbers from one floating type to another.
+std::vector<std::byte> converted(const std::vector<std::byte>& from, DType from_type, DType to_type) {
+  const std::size_t count = from.size() / size_bytes(from_type);
+  std::vector<std::byte> to(count * size_bytes(to_type));
   for (std::size_t i = 0; i < count; ++i) store_element(to.data(), to_type, i, load_element(from.data(), from_type, i));
+  return to;
 }
+
+std::string describe(DType dtype, const Shape& shape) { return std::string(to_string(dtype)) + shape.to_string(); }
 
 }  // namespace
 
 CheckpointReader::CheckpointReader(std::filesystem::path folder)
-    : folder_(std::move(folder)), manifest_(read_index(folder_ / "index.h5")) {
+    : folder_(std::move(folder)), manifest_(read_index(folder_ / "index.h5")), tensors_(tensors_of(manifest_)) {
   for (const ManifestFile& file : manifest_.files) {
     const auto path = folder_ / file.name;
     std::error_code missing;
@@ -39,66 +42,65 @@ CheckpointReader::CheckpointReader(std::filesystem::path folder)
     if (static_cast<std::int64_t>(size) != file.size)
       throw DataError("checkpoint: " + path.string() + " has " + std::to_string(size) + " bytes, the manifest says " +
                       std::to_string(file.size));
-    for (const ManifestPiece& piece : file.pieces) sources_[piece.spec.name].push_back({&file, &piece});
   }
-}
-
-const std::vector<CheckpointReader::Source>* CheckpointReader::sources_of(const std::string& tensor) const {
-  const auto found = sources_.find(tensor);
-  return found == sources_.end() ? nullptr : &found->second;
+  for (const auto& [name, tensor] : tensors_)
+    if (tensor.stored_elements != tensor.global.numel())
+      throw DataError("checkpoint: " + folder_.string() + " stores " + std::to_string(tensor.stored_elements) +
+                      " elements of tensor " + name + " " + tensor.global.to_string());
 }
 
 void CheckpointReader::check_tensors(std::span<const NamedShard> shards, const LoadOptions& options) const {
   for (const NamedShard& shard : shards) {
-    const auto* sources = sources_of(shard.spec.name);
-    const std::string where = " (checkpoint " + folder_.string() + ")";
-    if (sources == nullptr)
-      throw ConfigError("checkpoint: tensor " + shard.spec.name + " " + shard.spec.global.to_string() +
-                        " is not in it; it was written by another model or without this state" + where);
-    const ShardSpec& stored = sources->front().piece->spec;
-    if (!(stored.global == shard.spec.global))
-      throw ConfigError("checkpoint: tensor " + shard.spec.name + " has shape " + stored.global.to_string() +
-                        ", the model wants " + shard.spec.global.to_string() +
-                        "; use the configuration it was trained with" + where);
-    if (stored.dtype != shard.spec.dtype &&
-        !(options.convert_floats && is_floating(stored.dtype) && is_floating(shard.spec.dtype)))
-      throw ConfigError("checkpoint: tensor " + shard.spec.name + " is " + std::string(to_string(stored.dtype)) +
-                        ", the run wants " + std::string(to_string(shard.spec.dtype)) +
-                        "; set run.dtype as when it was written" + where);
+    const ShardSpec& wanted = shard.spec;
+    if (wanted.global.numel() == 0) continue;
+    const auto refuse = [&](const std::string& what) {
+      throw ConfigError("checkpoint " + folder_.string() + ": tensor " + wanted.name + " " + what);
+    };
+    const auto found = tensors_.find(wanted.name);
+    if (found == tensors_.end())
+      refuse(describe(wanted.dtype, wanted.global) +
+             " is not in it; it was written by another model, or by a run without this state");
+    const LogicalTensor& stored = found->second;
+    if (!(stored.global == wanted.global))
+      refuse("has shape " + stored.global.to_string() + ", the model wants " + wanted.global.to_string() +
+             "; use the configuration it was trained with (the text /config in its index.h5)");
+    const bool convertible = options.convert_floats && is_floating(stored.dtype) && is_floating(wanted.dtype);
+    if (stored.dtype != wanted.dtype && !convertible)
+      refuse("is " + std::string(to_string(stored.dtype)) + ", the run wants " + std::string(to_string(wanted.dtype)) +
+             "; set run.dtype as when it was written");
   }
 }
 
 void CheckpointReader::load(std::span<const NamedShard> shards, Backend& ops, Stream& stream,
-                            const LoadOptions&) const {
-  std::vector<std::byte> piece_bytes, converted, local;
-  const ManifestPiece* in_buffer = nullptr;
+                            const LoadOptions& options) const {
+  std::vector<std::byte> piece_bytes, local;
   for (const NamedShard& shard : shards) {
-    if (shard.spec.extent.numel() == 0) continue;
-    const std::size_t element = size_bytes(shard.spec.dtype);
-    local.resize(static_cast<std::size_t>(shard.spec.extent.numel()) * element);
+    const ShardSpec& wanted = shard.spec;
+    if (wanted.extent.numel() == 0) continue;
+    if (shard.local.numel() != wanted.extent.numel() || shard.local.dtype() != wanted.dtype)
+      throw Error("loading " + wanted.name + ": the part " + describe(wanted.dtype, wanted.extent) +
+                  " does not fit into the tensor " + shard.local.to_string());
+    local.resize(shard.local.bytes());
+    std::vector<Box> parts;
     std::int64_t covered = 0;
-    for (const Source& source : *sources_of(shard.spec.name)) {
-      const ManifestPiece& piece = *source.piece;
-      const auto common = intersect(shard.spec.box(), piece.spec.box());
+    for (const auto& [file, piece] : tensors_.at(wanted.name).pieces) {
+      const auto common = intersect(wanted.box(), piece->spec.box());
       if (!common) continue;
-      if (in_buffer != &piece) {
-        in_buffer = nullptr;
-        piece_bytes.resize(piece.bytes());
-        read_piece(folder_ / source.file->name, piece, piece_bytes.data());
-        in_buffer = &piece;
-      }
-      const std::byte* from = piece_bytes.data();
-      if (piece.spec.dtype != shard.spec.dtype) {
-        convert(piece_bytes, piece.spec.dtype, converted, shard.spec.dtype,
-                static_cast<std::size_t>(piece.spec.extent.numel()));
-        from = converted.data();
-      }
-      copy_box(*common, piece.spec.box(), from, shard.spec.box(), local.data(), element);
+      for (const Box& other : parts)
+        if (intersect(*common, other))
+          throw DataError("checkpoint: " + folder_.string() + " stores elements of tensor " + wanted.name +
+                          " twice, at " + common->offset.to_string() + " and at " + other.offset.to_string());
+      parts.push_back(*common);
       covered += common->extent.numel();
+      piece_bytes.resize(piece->bytes());
+      read_piece(folder_ / file->name, *piece, piece_bytes);
+      if (piece->spec.dtype != wanted.dtype && options.convert_floats)
+        piece_bytes = converted(piece_bytes, piece->spec.dtype, wanted.dtype);
+      copy_box(*common, piece->spec.box(), piece_bytes.data(), wanted.box(), local.data(), size_bytes(wanted.dtype));
     }
-    if (covered != shard.spec.extent.numel())
+    if (covered != wanted.extent.numel())
       throw DataError("checkpoint: " + folder_.string() + " holds " + std::to_string(covered) + " of the " +
-                      std::to_string(shard.spec.extent.numel()) + " elements wanted of tensor " + shard.spec.name);
+                      std::to_string(wanted.extent.numel()) + " elements wanted of tensor " + wanted.name);
     ops.upload(shard.local, local, stream);
   }
   stream.synchronize();
@@ -108,14 +110,12 @@ std::vector<std::string> CheckpointReader::verify_all() const {
   std::vector<std::string> bad;
   std::vector<std::byte> bytes;
   for (const ManifestFile& file : manifest_.files)
-    for (const ManifestPiece& piece : file.pieces) {
-      bytes.resize(piece.bytes());
-      try {
-        read_piece(folder_ / file.name, piece, bytes.data());
+    for (const ManifestPiece& piece : file.pieces) try {
+        bytes.resize(piece.bytes());
+        read_piece(folder_ / file.name, piece, bytes);
       } catch (const DataError& error) {
         bad.emplace_back(error.what());
       }
-    }
   return bad;
 }
 

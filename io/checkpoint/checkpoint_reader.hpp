@@ -1,9 +1,11 @@
-// Reading a checkpoint folder on any layout. Law: what a rank needs is the intersection of its rectangles with the
-// pieces of the manifest; a piece is used only after its checksum was verified.
+// Reading a checkpoint folder on any layout; also what `inspect` shows. Law: what a rank needs is the intersection of
+// its rectangles with the pieces of the manifest; a piece is used only after its checksum was verified. Not collective.
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "io/checkpoint/manifest.hpp"
@@ -13,17 +15,23 @@
 namespace athanor {
 
 struct LoadOptions {
-  bool convert_floats = false;  ///< let a f32 tensor be read into bf16 and back
+  bool convert_floats = false;  ///< let a floating tensor be read into another floating type
+  bool allow_unused = false;    ///< let the checkpoint hold tensors of a loaded kind that the run does not have
 };
 
 class CheckpointReader {
  public:
-  /// @throws DataError when index.h5 or a shard file is missing, truncated or damaged (sizes are checked, not
-  /// contents).
+  /// @throws DataError when index.h5 or a shard file is missing, truncated or damaged (of shard files only the sizes
+  /// are checked here), or an element of a tensor is not stored.
   explicit CheckpointReader(std::filesystem::path folder);
+  CheckpointReader(const CheckpointReader&) = delete;
+  CheckpointReader& operator=(const CheckpointReader&) = delete;
 
-  const Manifest& manifest() const { return manifest_; }
   const std::filesystem::path& folder() const { return folder_; }
+  const Manifest& manifest() const { return manifest_; }
+  const RunState& state() const { return manifest_.state; }
+  /// By name.
+  const std::map<std::string, LogicalTensor>& tensors() const { return tensors_; }
 
   /// @throws ConfigError when a tensor is not in the checkpoint or has another shape or type: it is another model's.
   void check_tensors(std::span<const NamedShard> shards, const LoadOptions& options) const;
@@ -33,15 +41,9 @@ class CheckpointReader {
   std::vector<std::string> verify_all() const;
 
  private:
-  struct Source {
-    const ManifestFile* file;
-    const ManifestPiece* piece;
-  };
-  const std::vector<Source>* sources_of(const std::string& tensor) const;
-
   std::filesystem::path folder_;
   Manifest manifest_;
-  std::map<std::string, std::vector<Source>> sources_;
+  std::map<std::string, LogicalTensor> tensors_;  ///< points into manifest_
 };
 
 }  // namespace athanor

@@ -1,83 +1,52 @@
 #include "io/checkpoint/checkpoint_store.hpp"
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <chrono>
+#include <new>
 
+#include "io/checkpoint/agreement.hpp"
+#include "io/checkpoint/checkpoint_folder.hpp"
 #include "io/checkpoint/durable.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+/// Adds the time it lives to a sum.
+class StallTimer {
+ public:
+  explicit StallTimer(double& sum) : sum_(sum) {}
+  ~StallTimer() { sum_ += seconds(); }
+  StallTimer(const StallTimer&) = delete;
+  StallTimer& operator=(const StallTimer&) = delete;
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+ private:
+  double& sum_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
 
-std::string step_folder(std::int64_t step) { return fmt::format("step_{:08}", step); }
+constexpr std::size_t kSnapshotAlignment = std::size_t{2} << 20;
 
-/// What a rank found when it tried: decides for all. Ordered from good to bad.
-enum class Verdict : char { good = 'g', damaged = 'd', mismatch = 'm' };
-
-/// Runs `attempt` on every rank and agrees on the worst outcome. @returns the verdict and, on every rank, the first
-/// reason.
-template <class Attempt>
-std::pair<Verdict, std::string> agree(HostGroup& ranks, const Attempt& attempt) {
-  std::string mine = "g";
-  try {
-    attempt();
-  } catch (const ConfigError& error) {
-    mine = std::string("m") + error.what();
-  } catch (const std::exception& error) {
-    mine = std::string("d") + error.what();
-  }
-  Verdict worst = Verdict::good;
-  std::string reason;
-  for (const std::string& one : ranks.all_gather(mine)) {
-    const auto verdict = static_cast<Verdict>(one.front());
-    if (verdict == Verdict::good || worst == Verdict::mismatch ||
-        (worst == Verdict::damaged && verdict == Verdict::damaged))
-      continue;
-    worst = verdict;
-    reason = one.substr(1);
-  }
-  return {worst, reason};
-}
-
-/// Puts right what a crash left: a checkpoint that had stepped aside for its successor comes back if the successor did
-/// not take its place; half-written ones go.
-void recover_folder(const std::filesystem::path& folder) {
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const auto& path = entry.path();
-    if (!path.filename().string().starts_with("step_") || path.extension().empty()) continue;
-    auto place = path;
-    place.replace_extension();
-    if (path.extension() == ".old" && !std::filesystem::exists(place))
-      std::filesystem::rename(path, place);
-    else
-      std::filesystem::remove_all(path);
-  }
-}
+std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
 
 CheckpointStore::CheckpointStore(std::filesystem::path folder, HostGroup& ranks, Backend& ops, const Options& options)
     : folder_(std::move(folder)), ranks_(ranks), ops_(ops), options_(options) {
-  const auto [verdict, reason] = agree(ranks_, [&] {
+  std::string newest = "-1";
+  const auto outcome = attempt_together(ranks_, [&] {
     if (ranks_.rank() != 0) return;
-    try {
-      std::filesystem::create_directories(folder_);
-      recover_folder(folder_);
-    } catch (const std::filesystem::filesystem_error& error) {
-      throw DataError("checkpoints: the folder " + folder_.string() + " cannot be used: " + error.what());
-    }
+    std::filesystem::create_directories(folder_);
+    checkpoint_folder::recover(folder_);
+    if (const auto finished = list(folder_); !finished.empty())
+      newest = std::to_string(checkpoint_folder::step_of(finished.back()));
   });
-  if (verdict != Verdict::good) throw DataError(reason);
-  if (const auto finished = list(folder_); !finished.empty())
-    latest_step_ = std::stoll(finished.back().filename().string().substr(5));
-  writer_ = std::thread([this] { write_in_background(); });
+  if (!outcome.good())
+    throw DataError("the checkpoint folder " + folder_.string() + " cannot be used: " + outcome.reason);
+  latest_step_ = std::stoll(ranks_.broadcast(newest, 0));
+  writer_ = std::thread([this] { run_work(); });
 }
 
 CheckpointStore::~CheckpointStore() {
@@ -87,187 +56,180 @@ CheckpointStore::~CheckpointStore() {
   }
   wake_.notify_all();
   writer_.join();
+  if (stage_ != Stage::idle && ranks_.rank() == 0)
+    spdlog::warn("the checkpoint of step {} was not finished; {} will be deleted at the next start", state_.step,
+                 temporary_.string());
 }
 
-void CheckpointStore::write_in_background() {
+// ---- the writer thread
+
+void CheckpointStore::start(std::function<void()> work) {
+  {
+    const std::lock_guard lock(mutex_);
+    work_ = std::move(work);
+    done_ = false;
+  }
+  wake_.notify_all();
+}
+
+void CheckpointStore::run_work() {
   std::unique_lock lock(mutex_);
   while (true) {
     wake_.wait(lock, [this] { return work_ || stop_; });
     if (!work_) return;
-    work_ = false;
+    const auto work = std::exchange(work_, nullptr);
     lock.unlock();
-    const auto begin = Clock::now();
-    std::string error;
     try {
-      written_ = write_shard_file(temporary_ / fmt::format("shard_{:05}.h5", ranks_.rank()), pieces_);
-    } catch (const std::exception& failure) {
-      error = failure.what();
+      work();
+    } catch (const std::exception& error) {
+      error_ = error.what();
     }
     lock.lock();
-    error_ = error;
-    statistics_.write_seconds = seconds_since(begin);
     done_ = true;
     wake_.notify_all();
   }
 }
 
-void CheckpointStore::save(const RunState& state, std::span<const NamedShard> shards, Stream& stream) {
-  const auto begin = Clock::now();
-  finish();
-  state_ = state;
-  temporary_ = folder_ / (step_folder(state.step) + ".tmp");
-  pieces_.clear();
+// ---- saving
+
+std::byte* CheckpointStore::Snapshot::reserve(std::size_t bytes) {
+  if (bytes > bytes_) {
+    const std::size_t rounded = (bytes + kSnapshotAlignment - 1) / kSnapshotAlignment * kSnapshotAlignment;
+    data_.reset();
+    data_.reset(static_cast<std::byte*>(std::aligned_alloc(kSnapshotAlignment, rounded)));
+    bytes_ = data_ ? rounded : 0;
+    if (!data_) throw Error("checkpoint: no " + std::to_string(bytes) + " bytes of host memory for the snapshot");
+  }
+  return data_.get();
+}
+
+void CheckpointStore::take_snapshot(std::span<const NamedShard> shards, Stream& stream) {
+  const auto written = [](const NamedShard& shard) { return shard.is_writer && shard.spec.extent.numel() > 0; };
   std::size_t total = 0;
-  for (const NamedShard& shard : shards)
-    if (shard.is_writer && shard.spec.extent.numel() > 0) total += (shard.local.bytes() + 63) / 64 * 64;
-  if (snapshot_.size() < total) snapshot_.resize(total);
-  std::size_t offset = 0;
+  bytes_ = 0;
   for (const NamedShard& shard : shards) {
-    if (!shard.is_writer || shard.spec.extent.numel() == 0) continue;
-    const std::span<std::byte> place(snapshot_.data() + offset, shard.local.bytes());
-    ops_.download(place, shard.local, stream);
-    pieces_.push_back({shard.spec, place.data()});
-    offset += (place.size() + 63) / 64 * 64;
+    if (!written(shard)) continue;
+    if (shard.local.numel() != shard.spec.extent.numel() || shard.local.dtype() != shard.spec.dtype)
+      throw Error("saving " + shard.spec.name + ": the part " + shard.spec.extent.to_string() + " of type " +
+                  std::string(to_string(shard.spec.dtype)) + " is not in the tensor " + shard.local.to_string());
+    total += aligned(shard.local.bytes());
+    bytes_ += shard.local.bytes();
+  }
+  std::byte* place = snapshot_.reserve(total);
+  pieces_.clear();
+  for (const NamedShard& shard : shards) {
+    if (!written(shard)) continue;
+    ops_.download({place, shard.local.bytes()}, shard.local, stream);
+    pieces_.push_back({shard.spec, place});
+    place += aligned(shard.local.bytes());
   }
   stream.synchronize();
-  const auto [verdict, reason] = agree(ranks_, [&] {
-    if (ranks_.rank() != 0) return;
-    std::error_code failed;
-    std::filesystem::remove_all(temporary_, failed);
-    std::filesystem::create_directories(temporary_, failed);
-    if (failed) throw DataError("checkpoints: " + temporary_.string() + " cannot be made: " + failed.message());
+}
+
+void CheckpointStore::save(const RunState& state, std::span<const NamedShard> shards, Stream& stream) {
+  finish();
+  stall_seconds_ = 0.0;
+  const StallTimer timer(stall_seconds_);
+  state_ = state;
+  temporary_ = folder_ / (checkpoint_folder::step_name(state.step) + ".tmp");
+  error_.clear();
+  attempt_together(ranks_, [&] {
+    if (ranks_.rank() == 0) {
+      checkpoint_folder::recover(folder_);
+      std::filesystem::create_directories(temporary_);
+    }
+    take_snapshot(shards, stream);
+  }).raise();
+  stage_ = Stage::writing;
+  start([this] {
+    write_seconds_ = 0.0;
+    const StallTimer writing(write_seconds_);
+    written_ = write_shard_file(temporary_ / shard_file_name(ranks_.rank()), pieces_);
   });
-  if (verdict != Verdict::good) throw DataError(reason);
-  in_flight_ = true;
-  {
-    const std::lock_guard lock(mutex_);
-    done_ = false;
-    work_ = true;
+}
+
+void CheckpointStore::commit(const std::vector<std::string>& entries) {
+  Manifest manifest{state_, {}};
+  for (const std::string& entry : entries) manifest.files.push_back(file_from_json(entry));
+  for (const ManifestFile& file : manifest.files) {
+    std::error_code missing;
+    const auto size = std::filesystem::file_size(temporary_ / file.name, missing);
+    if (missing || static_cast<std::int64_t>(size) != file.size)
+      throw DataError("rank 0 does not see " + file.name + " with the " + std::to_string(file.size) +
+                      " bytes its rank wrote; the folder must be on a file system that all ranks share");
   }
-  wake_.notify_all();
+  for (const auto& [name, tensor] : tensors_of(manifest))
+    if (tensor.stored_elements != tensor.global.numel())
+      throw DataError("the ranks wrote " + std::to_string(tensor.stored_elements) + " elements of tensor " + name +
+                      " " + tensor.global.to_string() + "; each element has to have exactly one writer");
+  write_index(temporary_ / "index.h5", manifest);
+  sync_folder(temporary_);
+  checkpoint_folder::commit(folder_, temporary_, state_.step);
+  checkpoint_folder::remove_all_but(folder_, options_.keep_last);
+}
+
+/// Every rank's thread is done with the present stage.
+void CheckpointStore::advance() {
+  const Stage finished = std::exchange(stage_, Stage::idle);
+  const auto outcome = attempt_together(ranks_, [&] {
+    if (!error_.empty()) throw DataError(error_);
+  });
+  if (!outcome.good())
+    throw DataError("saving " + temporary_.string() + " failed: " + outcome.reason +
+                    "; the checkpoints before it are untouched");
+  if (finished == Stage::writing) {
+    auto entries = ranks_.gather(to_json(written_), 0);
+    if (ranks_.rank() == 0) start([this, entries = std::move(entries)] { commit(entries); });
+    stage_ = Stage::committing;
+    return;
+  }
+  latest_step_ = state_.step;
+}
+
+void CheckpointStore::record_statistics() {
   ++statistics_.saves;
-  statistics_.bytes = total;
-  statistics_.stall_seconds = seconds_since(begin);
+  statistics_.write_seconds = write_seconds_;
+  statistics_.bytes = bytes_;
+  statistics_.stall_seconds = stall_seconds_;
+  statistics_.total_stall_seconds += stall_seconds_;
 }
 
 void CheckpointStore::poll() {
-  if (!in_flight_) return;
-  bool mine;
+  if (stage_ == Stage::idle) return;
   {
-    const std::lock_guard lock(mutex_);
-    mine = done_;
+    const StallTimer timer(stall_seconds_);
+    bool mine;
+    {
+      const std::lock_guard lock(mutex_);
+      mine = done_;
+    }
+    if (ranks_.all_agree(mine)) advance();
   }
-  if (ranks_.all_agree(mine)) end_save();
+  if (stage_ == Stage::idle) record_statistics();
 }
 
 void CheckpointStore::finish() {
-  if (!in_flight_) return;
-  {
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return done_; });
-  }
-  end_save();
-}
-
-void CheckpointStore::end_save() {
-  const auto begin = Clock::now();
-  in_flight_ = false;
-  const auto [verdict, reason] = agree(ranks_, [&] {
-    if (!error_.empty()) throw DataError(error_);
-  });
-  if (verdict != Verdict::good)
-    throw DataError("saving " + temporary_.string() + " failed: " + reason +
-                    "; the checkpoints before it are untouched");
-  const std::vector<std::string> entries = ranks_.gather(to_json(written_), 0);
-  const auto [ended, why] = agree(ranks_, [&] {
-    if (ranks_.rank() != 0) return;
-    try {
-      Manifest manifest{state_, {}};
-      for (const std::string& entry : entries) manifest.files.push_back(file_from_json(entry));
-      write_index(temporary_ / "index.h5", manifest);
-      sync_folder(temporary_);
-      const auto place = folder_ / step_folder(state_.step);
-      if (std::filesystem::exists(place)) {
-        // The same step again, after a restart from an older checkpoint: the old folder steps aside for the instant.
-        std::filesystem::rename(place, place.string() + ".old");
-        std::filesystem::rename(temporary_, place);
-        std::filesystem::remove_all(place.string() + ".old");
-      } else {
-        std::filesystem::rename(temporary_, place);
-      }
-      sync_folder(folder_);
-      replace_text_file(folder_ / "latest", step_folder(state_.step) + "\n");
-      remove_old();
-    } catch (const std::filesystem::filesystem_error& error) {
-      throw DataError(error.what());
+  if (stage_ == Stage::idle) return;
+  while (stage_ != Stage::idle) {
+    const StallTimer timer(stall_seconds_);
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return done_; });
     }
-  });
-  if (ended != Verdict::good)
-    throw DataError("saving " + temporary_.string() + " failed: " + why + "; the checkpoints before it are untouched");
-  latest_step_ = state_.step;
-  statistics_.stall_seconds += seconds_since(begin);
-}
-
-void CheckpointStore::remove_old() {
-  if (options_.keep_last <= 0) return;
-  auto finished = list(folder_);
-  // What was just written is verified by construction; older ones go first, the newest never.
-  const auto keep = static_cast<std::size_t>(options_.keep_last);
-  for (std::size_t i = 0; i + keep < finished.size(); ++i)
-    if (finished[i].filename() != step_folder(state_.step)) std::filesystem::remove_all(finished[i]);
-}
-
-std::vector<std::filesystem::path> CheckpointStore::list(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> found;
-  std::error_code missing;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, missing)) {
-    const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && name.starts_with("step_") && name.size() > 5 &&
-        std::all_of(name.begin() + 5, name.end(), [](char c) { return c >= '0' && c <= '9'; }))
-      found.push_back(entry.path());
+    advance();
   }
-  std::sort(found.begin(), found.end());
-  return found;
+  record_statistics();
 }
 
-RunState CheckpointStore::load(const std::filesystem::path& checkpoint, HostGroup& ranks,
-                               std::span<const NamedShard> shards, Backend& ops, Stream& stream,
-                               const LoadOptions& options) {
-  std::optional<CheckpointReader> reader;
-  const auto [verdict, reason] = agree(ranks, [&] {
-    reader.emplace(checkpoint);
-    reader->check_tensors(shards, options);
-    reader->load(shards, ops, stream, options);
-  });
-  if (verdict == Verdict::mismatch) throw ConfigError(reason);
-  if (verdict == Verdict::damaged) throw DataError(reason);
-  return reader->manifest().state;
-}
+// ---- loading
 
 std::optional<RunState> CheckpointStore::load_latest(std::span<const NamedShard> shards, Stream& stream,
                                                      const LoadOptions& options) {
-  // Rank 0's view of the folder decides: a shared file system may show others an older one.
-  std::string names;
-  if (ranks_.rank() == 0)
-    for (const auto& path : list(folder_)) names += path.filename().string() + "\n";
-  names = ranks_.broadcast(names, 0);
-  std::vector<std::string> newest_first;
-  for (std::size_t begin = 0, end; (end = names.find('\n', begin)) != std::string::npos; begin = end + 1)
-    newest_first.insert(newest_first.begin(), names.substr(begin, end - begin));
-  if (newest_first.empty()) return std::nullopt;
-  std::string reasons;
-  for (const std::string& name : newest_first) {
-    try {
-      RunState state = load(folder_ / name, ranks_, shards, ops_, stream, options);
-      latest_step_ = state.step;
-      return state;
-    } catch (const DataError& error) {
-      if (ranks_.rank() == 0) spdlog::warn("checkpoint {} is skipped: {}", name, error.what());
-      reasons += std::string("\n  ") + name + ": " + error.what();
-    }
-  }
-  throw DataError("none of the checkpoints in " + folder_.string() + " is whole:" + reasons +
-                  "\nMove the folder away to start from nothing, or restore a checkpoint");
+  return load_newest_checkpoint(folder_, ranks_, shards, ops_, stream, options);
+}
+
+std::vector<std::filesystem::path> CheckpointStore::list(const std::filesystem::path& folder) {
+  return checkpoint_folder::finished(folder);
 }
 
 }  // namespace athanor

@@ -2,7 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "io/checkpoint/durable.hpp"
+#include "io/checkpoint/checksum.hpp"
+#include "io/checkpoint/raw_file.hpp"
 #include "io/hdf5/file.hpp"
 #include "src/base/error.hpp"
 
@@ -12,6 +13,35 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kFormatVersion = 1;
+/// The user block begins with this text and the checksum of everything after the block; the rest of it is zeros.
+constexpr std::size_t kSealBytes = 512;
+constexpr std::string_view kSealTitle = "athanor checkpoint index. XXH3-128 of all bytes from byte 512 on: ";
+
+std::string checksum_after_seal(const RawFile& file) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(file.size()) - kSealBytes);
+  file.read_at(bytes, kSealBytes);
+  return checksum_of(bytes);
+}
+
+void seal(const std::filesystem::path& path) {
+  auto file = RawFile::open_read_write(path);
+  const std::string text = std::string(kSealTitle) + checksum_after_seal(file) + "\n";
+  file.write_at(std::as_bytes(std::span(text)), 0);
+  file.sync();
+}
+
+void check_seal(const std::filesystem::path& path) {
+  const auto file = RawFile::open_read_only(path);
+  if (file.size() < static_cast<std::int64_t>(kSealBytes))
+    throw DataError("checkpoint: " + path.string() + " is truncated: it has " + std::to_string(file.size()) + " bytes");
+  std::string text(kSealBytes, '\0');
+  file.read_at(std::as_writable_bytes(std::span(text)), 0);
+  if (!text.starts_with(kSealTitle)) throw DataError("checkpoint: " + path.string() + " is damaged: it has no seal");
+  const std::string said = text.substr(kSealTitle.size(), 32), found = checksum_after_seal(file);
+  if (found != said)
+    throw DataError("checkpoint: " + path.string() + " is damaged: its bytes have checksum " + found +
+                    ", its seal says " + said);
+}
 
 json to_json_array(const Shape& shape) {
   json array = json::array();
@@ -63,8 +93,25 @@ ManifestFile file_from_json(std::string_view text) {
   }
 }
 
+std::map<std::string, LogicalTensor> tensors_of(const Manifest& manifest) {
+  std::map<std::string, LogicalTensor> tensors;
+  for (const ManifestFile& file : manifest.files)
+    for (const ManifestPiece& piece : file.pieces) {
+      const ShardSpec& spec = piece.spec;
+      LogicalTensor& tensor =
+          tensors.try_emplace(spec.name, LogicalTensor{spec.dtype, spec.global, 0, {}}).first->second;
+      if (tensor.dtype != spec.dtype || !(tensor.global == spec.global))
+        throw DataError("checkpoint: " + file.name + " holds a piece of " + spec.name + " as " +
+                        std::string(to_string(spec.dtype)) + spec.global.to_string() + ", others as " +
+                        std::string(to_string(tensor.dtype)) + tensor.global.to_string());
+      tensor.stored_elements += spec.extent.numel();
+      tensor.pieces.emplace_back(&file, &piece);
+    }
+  return tensors;
+}
+
 void write_index(const std::filesystem::path& path, const Manifest& manifest) {
-  auto file = hdf5::File::create(path);
+  auto file = hdf5::File::create(path, kSealBytes);
   const RunState& state = manifest.state;
   file.write_attribute("/", "athanor_checkpoint", kFormatVersion);
   file.write_attribute("/", "stage", state.stage);
@@ -84,27 +131,19 @@ void write_index(const std::filesystem::path& path, const Manifest& manifest) {
   for (const ManifestFile& entry : manifest.files) files.push_back(to_json_value(entry));
   file.write_text("/manifest", files.dump());
 
-  struct Whole {
-    DType dtype;
-    Shape global;
-    std::vector<hdf5::VirtualPiece> pieces;
-  };
-  std::map<std::string, Whole> tensors;
-  for (const ManifestFile& entry : manifest.files)
-    for (const ManifestPiece& piece : entry.pieces) {
-      Whole& tensor =
-          tensors.try_emplace(piece.spec.name, Whole{piece.spec.dtype, piece.spec.global, {}}).first->second;
-      tensor.pieces.push_back({entry.name, piece.dataset, piece.spec.box()});
-    }
-  for (const auto& [name, tensor] : tensors)
-    file.create_virtual("/" + name, tensor.dtype, tensor.global, tensor.pieces);
+  for (const auto& [name, tensor] : tensors_of(manifest)) {
+    std::vector<hdf5::VirtualPiece> places;
+    for (const auto& [shard, piece] : tensor.pieces) places.push_back({shard->name, piece->dataset, piece->spec.box()});
+    file.create_virtual("/" + name, tensor.dtype, tensor.global, places);
+  }
   file.close();
-  sync_file(path);
+  seal(path);
 }
 
 Manifest read_index(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path))
     throw DataError("checkpoint: " + path.string() + " is missing; a checkpoint folder holds index.h5 and shard_*.h5");
+  check_seal(path);
   try {
     const auto file = hdf5::File::open_read_only(path);
     if (const auto version = file.read_integer_attribute("/", "athanor_checkpoint"); version != kFormatVersion)

@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "src/base/shard_spec.hpp"
@@ -48,10 +49,24 @@ std::string to_json(const ManifestFile& file);
 /// @throws DataError when the text is not such an entry.
 ManifestFile file_from_json(std::string_view text);
 
-/// Writes index.h5: state, configuration, layout, manifest, and a virtual dataset for each logical tensor. Synced to
-/// disk.
+/// One logical tensor as the pieces together have it.
+struct LogicalTensor {
+  DType dtype = DType::f32;
+  Shape global;
+  std::int64_t stored_elements = 0;  ///< over all pieces: global.numel() when every element is there once
+  std::vector<std::pair<const ManifestFile*, const ManifestPiece*>> pieces;
+
+  std::int64_t bytes() const { return global.numel() * static_cast<std::int64_t>(size_bytes(dtype)); }
+};
+
+/// By name. Points into the manifest. @throws DataError naming the tensor when its pieces disagree on type or shape.
+std::map<std::string, LogicalTensor> tensors_of(const Manifest& manifest);
+
+/// Writes index.h5: state, configuration, layout, manifest, and a virtual dataset for each logical tensor; then a seal
+/// (the checksum of all that) in the file's user block. Synced to disk.
 void write_index(const std::filesystem::path& path, const Manifest& manifest);
-/// @throws DataError naming the file when it is missing, damaged or of another format version.
+/// @throws DataError naming the file when it is missing, damaged (the seal is checked before HDF5 sees the file) or of
+/// another format version.
 Manifest read_index(const std::filesystem::path& path);
 
 }  // namespace athanor

@@ -1,103 +1,72 @@
 #include "io/checkpoint/shard_file.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-#include <xxhash.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <map>
 
+#include "io/checkpoint/checksum.hpp"
+#include "io/checkpoint/raw_file.hpp"
 #include "io/hdf5/file.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
 namespace {
 
-constexpr std::size_t kTransferBytes = std::size_t{16} << 20;
+/// Bytes that are written, handed to the disk and added to the checksum while they are warm.
+constexpr std::size_t kBlockBytes = std::size_t{8} << 20;
 
-std::string hex(const XXH128_hash_t& hash) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const std::uint64_t half : {hash.high64, hash.low64})
-    for (int shift = 60; shift >= 0; shift -= 4) text += kDigits[(half >> shift) & 15U];
-  return text;
-}
-
-class Descriptor {
- public:
-  Descriptor(const std::filesystem::path& path, int flags) : path_(path), id_(::open(path.c_str(), flags)) {
-    if (id_ < 0) throw DataError("checkpoint: opening " + path_.string() + " failed: " + std::strerror(errno));
-  }
-  ~Descriptor() { ::close(id_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  void write_at(const std::byte* data, std::size_t bytes, std::int64_t offset) const {
-    while (bytes > 0) {
-      const ssize_t count = ::pwrite(id_, data, std::min(bytes, kTransferBytes), offset);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) throw DataError("checkpoint: writing " + path_.string() + " failed: " + std::strerror(errno));
-      data += count;
-      bytes -= static_cast<std::size_t>(count);
-      offset += count;
-    }
-  }
-  void read_at(std::byte* data, std::size_t bytes, std::int64_t offset) const {
-    while (bytes > 0) {
-      const ssize_t count = ::pread(id_, data, std::min(bytes, kTransferBytes), offset);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) throw DataError("checkpoint: reading " + path_.string() + " failed: " + std::strerror(errno));
-      if (count == 0) throw DataError("checkpoint: " + path_.string() + " is truncated");
-      data += count;
-      bytes -= static_cast<std::size_t>(count);
-      offset += count;
-    }
-  }
-  void sync() const {
-    if (::fsync(id_) != 0)
-      throw DataError("checkpoint: syncing " + path_.string() + " failed: " + std::strerror(errno));
-  }
-
- private:
-  std::filesystem::path path_;
-  int id_;
-};
-
-}  // namespace
-
-std::string checksum_of(const std::byte* data, std::size_t bytes) { return hex(XXH3_128bits(data, bytes)); }
-
-ManifestFile write_shard_file(const std::filesystem::path& path, const std::vector<HostPiece>& pieces) {
+/// Makes the file and its datasets. @returns an entry without checksums and size.
+ManifestFile lay_out(const std::filesystem::path& path, std::span<const HostPiece> pieces) {
   ManifestFile entry{path.filename().string(), 0, {}};
-  {
-    auto file = hdf5::File::create(path);
-    std::map<std::string, int> pieces_of_tensor;
-    for (const HostPiece& piece : pieces) {
-      // A tensor's second and later rectangles on this rank get a number.
-      const int number = pieces_of_tensor[piece.spec.name]++;
-      const std::string dataset = "/" + piece.spec.name + (number == 0 ? "" : "#" + std::to_string(number));
-      const auto stored = file.create_dataset(dataset, piece.spec.dtype, piece.spec.extent);
-      entry.pieces.push_back({piece.spec, dataset, stored.file_offset(), {}});
-    }
-    file.close();
+  auto file = hdf5::File::create(path);
+  std::map<std::string, int> rectangles_of;
+  for (const HostPiece& piece : pieces) {
+    // A tensor's second and later rectangles on this rank get a number.
+    std::string dataset = "/" + piece.spec.name;
+    if (const int number = rectangles_of[piece.spec.name]++; number > 0) dataset += fmt::format("#{}", number);
+    const auto stored = file.create_dataset(dataset, piece.spec.dtype, piece.spec.extent);
+    entry.pieces.push_back({piece.spec, dataset, stored.file_offset(), {}});
   }
-  const Descriptor file(path, O_RDWR);
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    const std::size_t bytes = entry.pieces[i].bytes();
-    file.write_at(pieces[i].data, bytes, entry.pieces[i].file_offset);
-    entry.pieces[i].checksum = checksum_of(pieces[i].data, bytes);
-  }
-  file.sync();
-  entry.size = static_cast<std::int64_t>(std::filesystem::file_size(path));
+  file.close();
   return entry;
 }
 
-void read_piece(const std::filesystem::path& path, const ManifestPiece& piece, std::byte* into) {
-  const Descriptor file(path, O_RDONLY);
-  file.read_at(into, piece.bytes(), piece.file_offset);
-  if (const std::string found = checksum_of(into, piece.bytes()); found != piece.checksum)
+std::string write_bytes(RawFile& file, std::span<const std::byte> bytes, std::int64_t offset) {
+  Checksum checksum;
+  for (std::size_t begin = 0; begin < bytes.size(); begin += kBlockBytes) {
+    const auto block = bytes.subspan(begin, std::min(kBlockBytes, bytes.size() - begin));
+    const std::int64_t place = offset + static_cast<std::int64_t>(begin);
+    file.write_at(block, place);
+    if (block.size() == kBlockBytes) file.start_writeback(place, static_cast<std::int64_t>(block.size()));
+    checksum.update(block);
+  }
+  return checksum.hex();
+}
+
+}  // namespace
+
+std::string shard_file_name(int rank) { return fmt::format("shard_{:05}.h5", rank); }
+
+ManifestFile write_shard_file(const std::filesystem::path& path, std::span<const HostPiece> pieces) {
+  ManifestFile entry = lay_out(path, pieces);
+  auto file = RawFile::open_read_write(path);
+  entry.size = file.size();
+  file.reserve(entry.size);
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    ManifestPiece& piece = entry.pieces[i];
+    piece.checksum = write_bytes(file, {pieces[i].data, piece.bytes()}, piece.file_offset);
+  }
+  file.sync();
+  if (const std::int64_t size = file.size(); size != entry.size)
+    throw DataError("writing " + path.string() + ": HDF5 laid out " + std::to_string(entry.size) +
+                    " bytes, the file has " + std::to_string(size));
+  return entry;
+}
+
+void read_piece(const std::filesystem::path& path, const ManifestPiece& piece, std::span<std::byte> into) {
+  RawFile::open_read_only(path).read_at(into, piece.file_offset);
+  if (const std::string found = checksum_of(into); found != piece.checksum)
     throw DataError("checkpoint: " + path.string() + " is damaged: tensor " + piece.spec.name + " at " +
                     piece.spec.offset.to_string() + " has checksum " + found + ", the manifest says " + piece.checksum);
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,21 +12,21 @@
 
 namespace athanor {
 
-/// XXH3-128 of the bytes as 32 hex digits.
-std::string checksum_of(const std::byte* data, std::size_t bytes);
-
 /// A piece in host memory, to be written.
 struct HostPiece {
   ShardSpec spec;
   const std::byte* data = nullptr;
 };
 
+/// "shard_00003.h5"
+std::string shard_file_name(int rank);
+
 /// Writes and syncs a shard file. @returns its entry of the manifest. @throws DataError with the reason (full disk,
 /// ...).
-ManifestFile write_shard_file(const std::filesystem::path& path, const std::vector<HostPiece>& pieces);
+ManifestFile write_shard_file(const std::filesystem::path& path, std::span<const HostPiece> pieces);
 
 /// Reads one piece and verifies its checksum. @throws DataError naming file and tensor when it is missing, short or
 /// changed.
-void read_piece(const std::filesystem::path& path, const ManifestPiece& piece, std::byte* into);
+void read_piece(const std::filesystem::path& path, const ManifestPiece& piece, std::span<std::byte> into);
 
 }  // namespace athanor

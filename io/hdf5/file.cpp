@@ -115,13 +115,15 @@ std::int64_t Dataset::file_offset() const {
 
 // ---- File
 
-File File::create(const std::filesystem::path& path) {
+File File::create(const std::filesystem::path& path, std::size_t user_block_bytes) {
   const auto lock = library_lock();
-  Handle access(check_id(H5Pcreate(H5P_FILE_ACCESS), "making a property list"), H5Pclose);
-  // Large pieces start on a page, so that writes past HDF5 are aligned.
-  check(H5Pset_alignment(access.id(), 64 * 1024, 4096), "asking for alignment");
+  const Handle creation(check_id(H5Pcreate(H5P_FILE_CREATE), "making a property list"), H5Pclose),
+      access(check_id(H5Pcreate(H5P_FILE_ACCESS), "making a property list"), H5Pclose);
+  check(H5Pset_userblock(creation.id(), user_block_bytes), "leaving room for a user block in " + path.string());
+  // Large pieces start on a page, so that writes past HDF5 are aligned. (HDF5 refuses user blocks below the alignment.)
+  if (user_block_bytes == 0) check(H5Pset_alignment(access.id(), 64 * 1024, 4096), "asking for alignment");
   return {
-      Handle(check_id(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()), "creating " + path.string()),
+      Handle(check_id(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "creating " + path.string()),
              H5Fclose),
       path};
 }

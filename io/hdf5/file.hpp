@@ -59,8 +59,9 @@ struct VirtualPiece {
 
 class File {
  public:
-  /// A new file; an old one of that name is replaced.
-  static File create(const std::filesystem::path& path);
+  /// A new file; an old one of that name is replaced. The first `user_block_bytes` (0, or a power of two from 512 up)
+  /// are left to the caller: HDF5 readers skip them.
+  static File create(const std::filesystem::path& path, std::size_t user_block_bytes = 0);
   static File open_read_only(const std::filesystem::path& path);
 
   /// Contiguous storage, allocated at once and not filled: file_offset() is valid after creation.

@@ -1,0 +1,28 @@
+// One outcome for all ranks. Law: work that can fail on one rank alone (a file, memory) runs inside attempt_together():
+// then all ranks go on or all know the reason, and none is left waiting in a collective that another never enters.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "parallel/host_group.hpp"
+
+namespace athanor {
+
+struct Outcome {
+  /// Ordered from good to worst; the worst of all ranks counts.
+  enum class Verdict : std::uint8_t { good, damaged, failed, mismatch };
+  Verdict verdict = Verdict::good;
+  std::string reason;  ///< of the first rank with that verdict, with its number
+
+  bool good() const { return verdict == Verdict::good; }
+  /// Nothing when good. @throws DataError (damaged: files), Error (failed: anything else), ConfigError (mismatch: the
+  /// user's input).
+  void raise() const;
+};
+
+/// Runs `work` on every rank. An exception becomes the outcome, the same on all ranks. Collective.
+Outcome attempt_together(HostGroup& ranks, const std::function<void()>& work);
+
+}  // namespace athanor
