@@ -60,7 +60,7 @@ void CheckpointReader::check_tensors(std::span<const NamedShard> shards, const L
     if (found == tensors_.end())
       refuse(describe(wanted.dtype, wanted.global) +
              " is not in it; it was written by another model, or by a run without this state");
-    const LogicalTensor& stored = found->second;
+    const StoredTensor& stored = found->second;
     if (!(stored.global == wanted.global))
       refuse("has shape " + stored.global.to_string() + ", the model wants " + wanted.global.to_string() +
              "; use the configuration it was trained with (the text /config in its index.h5)");

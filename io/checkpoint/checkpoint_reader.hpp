@@ -31,7 +31,7 @@ class CheckpointReader {
   const Manifest& manifest() const { return manifest_; }
   const RunState& state() const { return manifest_.state; }
   /// By name.
-  const std::map<std::string, LogicalTensor>& tensors() const { return tensors_; }
+  const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
 
   /// @throws ConfigError when a tensor is not in the checkpoint or has another shape or type: it is another model's.
   void check_tensors(std::span<const NamedShard> shards, const LoadOptions& options) const;
@@ -43,7 +43,7 @@ class CheckpointReader {
  private:
   std::filesystem::path folder_;
   Manifest manifest_;
-  std::map<std::string, LogicalTensor> tensors_;  ///< points into manifest_
+  std::map<std::string, StoredTensor> tensors_;  ///< points into manifest_
 };
 
 }  // namespace athanor

@@ -93,13 +93,12 @@ ManifestFile file_from_json(std::string_view text) {
   }
 }
 
-std::map<std::string, LogicalTensor> tensors_of(const Manifest& manifest) {
-  std::map<std::string, LogicalTensor> tensors;
+std::map<std::string, StoredTensor> tensors_of(const Manifest& manifest) {
+  std::map<std::string, StoredTensor> tensors;
   for (const ManifestFile& file : manifest.files)
     for (const ManifestPiece& piece : file.pieces) {
       const ShardSpec& spec = piece.spec;
-      LogicalTensor& tensor =
-          tensors.try_emplace(spec.name, LogicalTensor{spec.dtype, spec.global, 0, {}}).first->second;
+      StoredTensor& tensor = tensors.try_emplace(spec.name, StoredTensor{spec.dtype, spec.global, 0, {}}).first->second;
       if (tensor.dtype != spec.dtype || !(tensor.global == spec.global))
         throw DataError("checkpoint: " + file.name + " holds a piece of " + spec.name + " as " +
                         std::string(to_string(spec.dtype)) + spec.global.to_string() + ", others as " +

@@ -50,7 +50,7 @@ std::string to_json(const ManifestFile& file);
 ManifestFile file_from_json(std::string_view text);
 
 /// One logical tensor as the pieces together have it.
-struct LogicalTensor {
+struct StoredTensor {
   DType dtype = DType::f32;
   Shape global;
   std::int64_t stored_elements = 0;  ///< over all pieces: global.numel() when every element is there once
@@ -60,7 +60,7 @@ struct LogicalTensor {
 };
 
 /// By name. Points into the manifest. @throws DataError naming the tensor when its pieces disagree on type or shape.
-std::map<std::string, LogicalTensor> tensors_of(const Manifest& manifest);
+std::map<std::string, StoredTensor> tensors_of(const Manifest& manifest);
 
 /// Writes index.h5: state, configuration, layout, manifest, and a virtual dataset for each logical tensor; then a seal
 /// (the checksum of all that) in the file's user block. Synced to disk.
