@@ -1,0 +1,28 @@
+// A program of its own, because it counts every operator new.
+#include <gtest/gtest.h>
+
+#include "tests/src/model/toy_models.hpp"
+#include "tests/support/counting_new.hpp"
+
+namespace athanor {
+namespace {
+
+class SteadyState : public ::testing::TestWithParam<std::string> {};
+
+// Promises: once warm, F, I and W of a micro-batch take nothing from the heap, and the arena nothing from the system.
+TEST_P(SteadyState, AllocatesNothing) {
+  testing::ModelBench bench(testing::toy_models().at(GetParam()), DType::f32);
+  const MicroBatch batch = bench.batch();
+  for (int step = 0; step < 4; ++step) bench.train(batch, step % 2);
+  const std::int64_t before = testing::heap_allocations();
+  const std::int64_t from_system = bench.ops().arena().statistics().system_allocations;
+  for (int step = 0; step < 4; ++step) bench.train(batch, step % 2);
+  EXPECT_EQ(testing::heap_allocations() - before, 0);
+  EXPECT_EQ(bench.ops().arena().statistics().system_allocations, from_system);
+}
+
+INSTANTIATE_TEST_SUITE_P(Toys, SteadyState, ::testing::ValuesIn(testing::toy_model_names()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace athanor
