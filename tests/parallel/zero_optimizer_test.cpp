@@ -24,7 +24,7 @@ struct TinyModel {
     const DType acc = accumulation_dtype(dtype);
     list = {
         matrix_parameter("embedding", dtype, {13, 7}, 0.5),    norm_parameter("norm.0", dtype, 7),
-        matrix_parameter("layers.0.w", dtype, {9, 33}, 0.5),   bias_parameter("layers.0.b", dtype, 9),
+        matrix_parameter("layers.0.w", dtype, {9, 33}, 0.5),   norm_parameter("layers.0.norm", dtype, 9),
         matrix_parameter("layers.0.router", acc, {5, 7}, 0.5), matrix_parameter("experts.w", dtype, {3, 5, 11}, 0.5),
         matrix_parameter("head", dtype, {41, 29}, 0.5),        norm_parameter("norm.1", dtype, 200)};
     list[5].is_expert = true;
@@ -148,6 +148,26 @@ TEST_P(ZeroOptimizerTest, EqualsPlainAdamW) {
   // Together the ranks cover every tensor exactly once.
   for (const auto& [name, values] : whole)
     EXPECT_EQ(world.sum(elements[name]), static_cast<std::int64_t>(values.size())) << name;
+}
+
+// Without a gradient, decay alone moves weights: matrices shrink by 1 - lr * weight_decay, norms stay.
+TEST_P(ZeroOptimizerTest, DecaysMatricesOnly) {
+  options.weight_decay = 0.5;
+  Trainee shared(*ops, dtype, mesh.along(Axis::dp), options, *stream);
+  auto expected = weights(shared);
+  for (Parameter& parameter : shared.model.list)
+    if (parameter.decay)
+      for (double& value : expected.at(parameter.name())) value *= 1.0 - 0.25 * 0.5;
+  shared.reducer.finish(*stream, *comm);
+  shared.optimizer.step(0.25, 1, 1.0, *stream, *comm);
+  const auto got = weights(shared);
+  for (const Parameter& parameter : shared.model.list) {
+    const double bound = parameter.spec.dtype == DType::bf16 ? 0x1p-8 : parameter.decay ? 1e-7 : 0.0;
+    double worst = 0.0;
+    for (std::size_t i = 0; i < got.at(parameter.name()).size(); ++i)
+      worst = std::max(worst, std::abs(got.at(parameter.name())[i] / expected.at(parameter.name())[i] - 1.0));
+    EXPECT_LE(worst, bound) << parameter.name();
+  }
 }
 
 // Padding is zero after updates: in weights, and hence in everything that is added up over flat tensors.
