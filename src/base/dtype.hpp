@@ -43,14 +43,14 @@ struct bf16 {
   std::uint16_t bits = 0;
 
   bf16() = default;
-  constexpr explicit bf16(float value) : bits(round_bits(value)) {}
+  constexpr explicit bf16(float value) : bits(rounded_bits(value)) {}
   constexpr explicit operator float() const { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 
- private:
-  static constexpr std::uint16_t round_bits(float value) {
+  /// The bits of a value; assigned to `bits`, loops vectorise, which they do not with a temporary bf16.
+  static constexpr std::uint16_t rounded_bits(float value) {
     const auto raw = std::bit_cast<std::uint32_t>(value);
-    if ((raw & 0x7fffffffU) > 0x7f800000U) return static_cast<std::uint16_t>((raw >> 16) | 0x0040U);
-    return static_cast<std::uint16_t>((raw + 0x7fffU + ((raw >> 16) & 1U)) >> 16);
+    const std::uint32_t rounded = (raw + 0x7fffU + ((raw >> 16) & 1U)) >> 16;
+    return static_cast<std::uint16_t>(value != value ? 0x7fc0U : rounded);
   }
 };
 static_assert(sizeof(bf16) == 2);

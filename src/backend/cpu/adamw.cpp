@@ -1,7 +1,6 @@
 // The optimizer's passes over flat tensors: AdamW in one fused pass, and what decides a step (norm, non-finite counts).
 // Sums run in f64 over fixed pieces that are added in order, so they depend on the length alone.
 #include <atomic>
-#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -14,8 +13,8 @@ namespace {
 using cpu::data;
 using cpu::load;
 using cpu::parallel_rows;
+using cpu::put;
 using cpu::require;
-using cpu::store;
 
 constexpr std::int64_t kSumPiece = 65536;
 constexpr std::int64_t kUpdatePiece = 4096;
@@ -38,10 +37,14 @@ double piece_sum_squares(const T* x, std::int64_t count) {
   return sum;
 }
 
-/// The exponent bits, all ones exactly where a value is infinite or NaN.
-bool is_nonfinite(float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7f800000U) == 0x7f800000U; }
-bool is_nonfinite(bf16 x) { return (x.bits & 0x7f80U) == 0x7f80U; }
-bool is_nonfinite(double x) { return (std::bit_cast<std::uint64_t>(x) & 0x7ff0000000000000U) == 0x7ff0000000000000U; }
+/// How many of x[0..count) are infinite or NaN: those whose difference from themselves is not 0.
+template <class T>
+std::int64_t piece_count_nonfinite(const T* x, std::int64_t count) {
+  std::int32_t found = 0;
+#pragma omp simd reduction(+ : found)
+  for (std::int64_t i = 0; i < count; ++i) found += load(x[i]) - load(x[i]) == 0 ? 0 : 1;
+  return found;
+}
 
 /// The scalars of one step, in the type of the master weights.
 template <class Acc>
@@ -65,21 +68,21 @@ struct Step {
 
 /// One fused pass over [begin, end). weight may be null.
 template <class Acc, class Moment, class Weight>
-void update(Weight* weight, Acc* master, Moment* m, Moment* v, const Acc* grad, const Step<Acc>& s, std::int64_t begin,
+void update(Weight* weight, Acc* master, Moment* m, Moment* v, const Acc* grad, const Step<Acc> s, std::int64_t begin,
             std::int64_t end) {
   const auto element = [&](std::int64_t i) {
     const Acc g = grad[i] * s.grad_scale;
     const Acc first = s.beta1 * static_cast<Acc>(load(m[i])) + s.one_minus_beta1 * g;
     const Acc second = s.beta2 * static_cast<Acc>(load(v[i])) + s.one_minus_beta2 * (g * g);
-    m[i] = store<Moment>(static_cast<cpu::acc_t<Moment>>(first));
-    v[i] = store<Moment>(static_cast<cpu::acc_t<Moment>>(second));
+    put(m[i], static_cast<cpu::acc_t<Moment>>(first));
+    put(v[i], static_cast<cpu::acc_t<Moment>>(second));
     const Acc moved = master[i] * s.keep - s.rate * first / (std::sqrt(second) * s.inverse_root2 + s.eps);
     master[i] = moved;
     return moved;
   };
   if (weight) {
 #pragma omp simd
-    for (std::int64_t i = begin; i < end; ++i) weight[i] = static_cast<Weight>(element(i));
+    for (std::int64_t i = begin; i < end; ++i) put(weight[i], static_cast<cpu::acc_t<Weight>>(element(i)));
   } else {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) element(i);
@@ -116,10 +119,7 @@ void CpuBackend::count_nonfinite(Tensor out_1, const Tensor& x, Stream& stream) 
       std::atomic<std::int64_t> total{0};  // integers: the order does not matter
       const T* values = data<T>(x);
       parallel_rows(x.numel(), kSumPiece, sizeof(T), [&](std::int64_t begin, std::int64_t end) {
-        std::int32_t count = 0;
-#pragma omp simd reduction(+ : count)
-        for (std::int64_t i = begin; i < end; ++i) count += is_nonfinite(values[i]) ? 1 : 0;
-        if (count > 0) total += count;
+        total += piece_count_nonfinite(values + begin, end - begin);
       });
       *data<std::int64_t>(out_1) += total;
     });

@@ -8,8 +8,8 @@ namespace {
 
 using cpu::data;
 using cpu::load;
+using cpu::put;
 using cpu::require;
-using cpu::store;
 
 /// @throws Error naming the first target that counts and is no token.
 template <class Acc>
@@ -60,9 +60,8 @@ void CpuBackend::cross_entropy(Tensor losses_T, Tensor dlogits_TV, const Tensor&
           losses[t] = -log_probability;
           if (!dlogits) continue;
 #pragma omp simd
-          for (std::int64_t i = 0; i < vocabulary; ++i)
-            dlogits[i] = store<T>(cpu::exp(load(logits[i]) - lse.value) * weight);
-          dlogits[targets[t]] = store<T>((cpu::exp(log_probability) - Acc{1}) * weight);
+          for (std::int64_t i = 0; i < vocabulary; ++i) put(dlogits[i], cpu::exp(load(logits[i]) - lse.value) * weight);
+          put(dlogits[targets[t]], (cpu::exp(log_probability) - Acc{1}) * weight);
         }
       });
     });

@@ -11,8 +11,8 @@ namespace {
 using cpu::data;
 using cpu::load;
 using cpu::parallel_rows;
+using cpu::put;
 using cpu::require;
-using cpu::store;
 
 constexpr std::int64_t kPieceElements = 8192;
 
@@ -32,7 +32,7 @@ void CpuBackend::add(Tensor out, const Tensor& a, const Tensor& b, Stream& strea
       const T *left = data<T>(a), *right = data<T>(b);
       parallel_rows(out.numel(), kPieceElements, 3 * sizeof(T), [&](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) to[i] = store<T>(load(left[i]) + load(right[i]));
+        for (std::int64_t i = begin; i < end; ++i) put(to[i], load(left[i]) + load(right[i]));
       });
     });
   });
@@ -46,7 +46,7 @@ void CpuBackend::scale(Tensor x, double factor, Stream& stream) {
       const auto by = static_cast<cpu::acc_t<T>>(factor);
       parallel_rows(x.numel(), kPieceElements, 2 * sizeof(T), [&](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) values[i] = store<T>(load(values[i]) * by);
+        for (std::int64_t i = begin; i < end; ++i) put(values[i], load(values[i]) * by);
       });
     });
   });
@@ -65,7 +65,7 @@ void CpuBackend::add_bias(Tensor x_TO, const Tensor& b_O, Stream& stream) {
         for (std::int64_t r = begin; r < end; ++r) {
           T* row = x + r * columns;
 #pragma omp simd
-          for (std::int64_t i = 0; i < columns; ++i) row[i] = store<T>(load(row[i]) + load(bias[i]));
+          for (std::int64_t i = 0; i < columns; ++i) put(row[i], load(row[i]) + load(bias[i]));
         }
       });
     });
@@ -98,7 +98,7 @@ void CpuBackend::swiglu_forward(Tensor y_TF, const Tensor& gate_TF, const Tensor
 #pragma omp simd
         for (std::int64_t i = begin; i < end; ++i) {
           const auto g = load(gate[i]);
-          y[i] = store<T>(g * cpu::sigmoid(g) * load(up[i]));
+          put(y[i], g * cpu::sigmoid(g) * load(up[i]));
         }
       });
     });
@@ -119,8 +119,8 @@ void CpuBackend::swiglu_backward(Tensor dgate_TF, Tensor dup_TF, const Tensor& d
         for (std::int64_t i = begin; i < end; ++i) {
           // silu(g) = g s; silu'(g) = s (1 + g (1 - s)).
           const Acc d = load(dy[i]), g = load(gate[i]), u = load(up[i]), s = cpu::sigmoid(g);
-          dgate[i] = store<T>(d * u * s * (Acc{1} + g * (Acc{1} - s)));
-          dup[i] = store<T>(d * g * s);
+          put(dgate[i], d * u * s * (Acc{1} + g * (Acc{1} - s)));
+          put(dup[i], d * g * s);
         }
       });
     });

@@ -24,13 +24,22 @@ T* data(const Tensor& tensor) {
 template <class T>
 using acc_t = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
+/// By reference: a copy of a bf16 inside an inner loop keeps it from vectorising.
 template <class T>
-acc_t<T> load(T value) {
+acc_t<T> load(const T& value) {
   return static_cast<acc_t<T>>(value);
 }
 template <class T>
 T store(acc_t<T> value) {
   return static_cast<T>(value);
+}
+/// to = value, rounded: what inner loops write with, because a temporary bf16 keeps them from vectorising.
+template <class T>
+void put(T& to, acc_t<T> value) {
+  if constexpr (std::is_same_v<T, bf16>)
+    to.bits = bf16::rounded_bits(value);
+  else
+    to = value;
 }
 
 /// Calls f(T{}) with the C++ type of a floating dtype. @throws Error for others, naming the operation.

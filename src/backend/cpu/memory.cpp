@@ -25,14 +25,6 @@ void copy_bytes(std::byte* to, const std::byte* from, std::int64_t bytes) {
   });
 }
 
-template <class To, class From>
-To convert(From value) {
-  if constexpr (std::is_same_v<To, bf16>)
-    return bf16(static_cast<float>(value));
-  else
-    return static_cast<To>(static_cast<cpu::acc_t<From>>(value));
-}
-
 /// Calls f(T{}) with the C++ type of any dtype.
 template <class F>
 void dispatch_any(DType dtype, F&& f) {
@@ -118,7 +110,8 @@ void CpuBackend::copy(Tensor dst, const Tensor& src, Stream& stream) {
         parallel_rows(src.numel(), kPieceElements, sizeof(To) + sizeof(From),
                       [&](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
-                        for (std::int64_t i = begin; i < end; ++i) to[i] = convert<To>(from[i]);
+                        for (std::int64_t i = begin; i < end; ++i)
+                          cpu::put(to[i], static_cast<cpu::acc_t<To>>(cpu::load(from[i])));
                       });
       });
     });

@@ -12,8 +12,8 @@ namespace {
 using cpu::data;
 using cpu::load;
 using cpu::parallel_rows;
+using cpu::put;
 using cpu::require;
-using cpu::store;
 
 constexpr std::int64_t kPieceRows = 16;
 
@@ -69,7 +69,7 @@ void CpuBackend::rms_norm_forward(Tensor y_TD, Tensor rstd_T, const Tensor& x_TD
           const Acc rstd = Acc{1} / std::sqrt(squares / static_cast<Acc>(width) + static_cast<Acc>(eps));
           rstds[t] = rstd;
 #pragma omp simd
-          for (std::int64_t i = 0; i < width; ++i) y[i] = store<T>(load(x[i]) * rstd * load(w[i]));
+          for (std::int64_t i = 0; i < width; ++i) put(y[i], load(x[i]) * rstd * load(w[i]));
         }
       });
     });
@@ -103,11 +103,10 @@ void CpuBackend::rms_norm_backward_input(Tensor dx_TD, const Tensor& dy_TD, cons
             const T* residual = residual_rows + t * width;
 #pragma omp simd
             for (std::int64_t i = 0; i < width; ++i)
-              dx[i] = store<T>(load(residual[i]) + rstd * (load(dy[i]) * load(w[i]) - load(x[i]) * pull));
+              put(dx[i], load(residual[i]) + rstd * (load(dy[i]) * load(w[i]) - load(x[i]) * pull));
           } else {
 #pragma omp simd
-            for (std::int64_t i = 0; i < width; ++i)
-              dx[i] = store<T>(rstd * (load(dy[i]) * load(w[i]) - load(x[i]) * pull));
+            for (std::int64_t i = 0; i < width; ++i) put(dx[i], rstd * (load(dy[i]) * load(w[i]) - load(x[i]) * pull));
           }
         }
       });

@@ -13,8 +13,8 @@ namespace {
 using cpu::data;
 using cpu::load;
 using cpu::parallel_rows;
+using cpu::put;
 using cpu::require;
-using cpu::store;
 
 constexpr std::int64_t kPieceRows = 16;
 constexpr std::int64_t kBlock = 256;  ///< columns summed at a time
@@ -112,7 +112,7 @@ void CpuBackend::unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& r
             }
             T* out = y + t * u.width + first;
 #pragma omp simd
-            for (std::int64_t i = 0; i < count; ++i) out[i] = store<T>(sum[i]);
+            for (std::int64_t i = 0; i < count; ++i) put(out[i], sum[i]);
           }
       });
     });
@@ -149,7 +149,7 @@ void CpuBackend::unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const
             const Acc weight = weights ? weights[pair] : Acc{1};
             T* dx_row = dx + row * u.width;
 #pragma omp simd
-            for (std::int64_t i = 0; i < u.width; ++i) dx_row[i] = store<T>(weight * load(dy_row[i]));
+            for (std::int64_t i = 0; i < u.width; ++i) put(dx_row[i], weight * load(dy_row[i]));
           }
       });
     });

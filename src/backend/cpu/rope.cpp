@@ -8,8 +8,8 @@ namespace {
 
 using cpu::data;
 using cpu::load;
+using cpu::put;
 using cpu::require;
-using cpu::store;
 
 /// Rotates `pairs` pairs of one head; `sign` -1 turns back.
 template <RopeLayout kLayout, class T, class Acc>
@@ -19,8 +19,8 @@ void rotate(T* x, const Acc* cosines, const Acc* sines, std::int64_t pairs, Acc 
     const std::int64_t first = kLayout == RopeLayout::interleaved ? 2 * i : i;
     const std::int64_t second = kLayout == RopeLayout::interleaved ? 2 * i + 1 : i + pairs;
     const Acc a = load(x[first]), b = load(x[second]), c = cosines[i], s = sign * sines[i];
-    x[first] = store<T>(a * c - b * s);
-    x[second] = store<T>(a * s + b * c);
+    put(x[first], a * c - b * s);
+    put(x[second], a * s + b * c);
   }
 }
 

@@ -2,6 +2,7 @@
 // checks them all before it touches any row, in one pass that vectorises.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -12,9 +13,11 @@ namespace athanor::cpu {
 
 /// @throws Error naming the first id that is not in [0, limit).
 inline void require_ids(std::string_view op, const std::int32_t* ids, std::int64_t count, std::int64_t limit) {
-  std::int32_t bad = 0;
+  // As unsigned numbers the negative ones are too large as well.
+  const auto bound = static_cast<std::uint32_t>(std::clamp<std::int64_t>(limit, 0, std::int64_t{1} << 31));
+  std::uint32_t bad = 0;
 #pragma omp simd reduction(| : bad)
-  for (std::int64_t i = 0; i < count; ++i) bad |= (ids[i] < 0) | (ids[i] >= limit);
+  for (std::int64_t i = 0; i < count; ++i) bad |= static_cast<std::uint32_t>(ids[i]) >= bound ? 1U : 0U;
   if (bad == 0) return;
   for (std::int64_t i = 0; i < count; ++i)
     if (ids[i] < 0 || ids[i] >= limit)

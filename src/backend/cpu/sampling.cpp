@@ -21,12 +21,14 @@ using cpu::require;
 template <class Acc>
 struct RowScratch {
   std::vector<Acc> weights;
+  std::vector<double> block_sums;
   std::vector<std::int32_t> ids;
 
   static RowScratch& of_this_thread(std::int64_t vocabulary) {
     thread_local RowScratch scratch;
     if (scratch.ids.size() < static_cast<std::size_t>(vocabulary)) {
       scratch.weights.resize(static_cast<std::size_t>(vocabulary));
+      scratch.block_sums.resize(static_cast<std::size_t>(vocabulary));
       scratch.ids.resize(static_cast<std::size_t>(vocabulary));
     }
     return scratch;
@@ -98,20 +100,39 @@ std::int64_t kept_tokens(FallingOrder<Acc>& order, const Acc* weights, std::int6
   return kept;
 }
 
-/// The id at which the running sum of weights in order of ids passes `uniform` of their total.
+/// The id at which the running sum of weights, in order of ids, passes `uniform` of their total. `id_at(i)` is the i-th
+/// of `count` ids. Sums of 64 are made first, so that a large vocabulary is mostly skipped.
 template <class Acc, class IdAt>
-std::int32_t draw(const Acc* weights, std::int64_t count, const IdAt& id_at, double uniform) {
+std::int32_t draw(const Acc* weights, double* block_sums, std::int64_t count, const IdAt& id_at, double uniform) {
+  constexpr std::int64_t kBlock = 64;
   double total = 0.0;
-  for (std::int64_t i = 0; i < count; ++i) total += static_cast<double>(weights[id_at(i)]);
-  double sum = 0.0;
-  std::int32_t last = id_at(0);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int32_t id = id_at(i);
-    if (weights[id] > Acc{0}) last = id;
-    sum += static_cast<double>(weights[id]);
-    if (sum > uniform * total) return id;
+  for (std::int64_t begin = 0; begin < count; begin += kBlock) {
+    double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = begin; i < std::min(begin + kBlock, count); ++i)
+      sum += static_cast<double>(weights[id_at(i)]);
+    block_sums[begin / kBlock] = sum;
+    total += sum;
   }
-  return last;  // uniform * total was rounded up to the total
+  const double wanted = uniform * total;
+  double sum = 0.0;
+  std::int64_t end = count;
+  for (std::int64_t begin = 0; begin < count; begin += kBlock) {
+    if (sum + block_sums[begin / kBlock] <= wanted) {
+      sum += block_sums[begin / kBlock];
+      continue;
+    }
+    end = std::min(begin + kBlock, count);
+    for (std::int64_t i = begin; i < end; ++i) {
+      sum += static_cast<double>(weights[id_at(i)]);
+      if (sum > wanted) return id_at(i);
+    }
+    break;
+  }
+  // Rounding let no running sum pass: the last token that can be drawn.
+  for (std::int64_t i = end; i-- > 0;)
+    if (weights[id_at(i)] > Acc{0}) return id_at(i);
+  return id_at(0);
 }
 
 template <class T>
@@ -120,6 +141,7 @@ std::int32_t sample_row(const T* logits, std::int64_t vocabulary, cpu::acc_t<T> 
   using Acc = cpu::acc_t<T>;
   auto& scratch = RowScratch<Acc>::of_this_thread(vocabulary);
   Acc* weights = scratch.weights.data();
+  double* sums = scratch.block_sums.data();
 #pragma omp simd
   for (std::int64_t i = 0; i < vocabulary; ++i) {
     // NaN, which has no order, counts as 0; the row's log-probability is NaN then and tells.
@@ -129,14 +151,14 @@ std::int32_t sample_row(const T* logits, std::int64_t vocabulary, cpu::acc_t<T> 
   const bool all = (args.top_k <= 0 || args.top_k >= vocabulary) && args.top_p >= 1.0 && args.min_p <= 0.0;
   if (all)
     return draw(
-        weights, vocabulary, [](std::int64_t i) { return static_cast<std::int32_t>(i); }, uniform);
+        weights, sums, vocabulary, [](std::int64_t i) { return static_cast<std::int32_t>(i); }, uniform);
   std::int32_t* ids = scratch.ids.data();
   FallingOrder<Acc> order(weights, ids, vocabulary);
   const std::int64_t kept = kept_tokens(order, weights, vocabulary, args);
   order.sort_first(kept);
   std::sort(ids, ids + kept);
   return draw(
-      weights, kept, [ids](std::int64_t i) { return ids[i]; }, uniform);
+      weights, sums, kept, [ids](std::int64_t i) { return ids[i]; }, uniform);
 }
 
 }  // namespace
