@@ -1,0 +1,59 @@
+// What a run says of itself: metrics.jsonl for machines, a progress line for people, a log. Law: rank 0 speaks; others
+// only warn, with rank and host. A record is one JSON object in one line; after a restart records past the restored
+// step are cut off, so a step stands there once.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace athanor {
+
+/// Rank 0 logs from info upward, other ranks warnings as `[rank 3 node07] ...`. To standard error.
+void set_up_log(int rank, const std::string& host_name);
+
+struct Scalar {
+  std::string_view name;  ///< with its unit where it has one: "tokens_per_second"
+  double value;
+};
+
+class MetricsFile {
+ public:
+  /// Appends to `path`; lines of a step after `resume_step` are removed first (a torn last line too).
+  /// @throws DataError
+  MetricsFile(const std::filesystem::path& path, std::int64_t resume_step);
+  /// {"stage": ..., "step": ..., name: value, ...}; a value that is not finite becomes null. Flushed. @throws DataError
+  void write(std::string_view stage, std::int64_t step, std::span<const Scalar> scalars);
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const noexcept { std::fclose(file); }
+  };
+  std::filesystem::path path_;
+  std::unique_ptr<std::FILE, Close> file_;
+  std::string line_;  ///< kept, so that writing allocates nothing once it has grown
+};
+
+/// On a terminal one line that is rewritten; in a batch log plain lines, one each time at most `log_every` steps.
+class ProgressLine {
+ public:
+  ProgressLine();
+  /// @param important  shown in a batch log whatever the step.
+  void show(std::string_view text, bool important);
+  /// Ends the line on a terminal, so that other output starts on a new one.
+  void finish();
+  bool on_terminal() const { return on_terminal_; }
+
+ private:
+  bool on_terminal_;
+  bool open_ = false;
+};
+
+/// "1:02:03", "4:05".
+std::string format_seconds(double seconds);
+
+}  // namespace athanor

@@ -1,0 +1,76 @@
+// What a training job is told, as plain structs: the sections that all stages share and a stage may override, and a
+// stage's own keys. The model, the optimizer and its schedules are described beside their code in src; what belongs to
+// the job as a whole stands here. describe_job.cpp binds all of them to names.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "io/options/option_table.hpp"
+#include "src/base/dtype.hpp"
+#include "src/model/model_config.hpp"
+#include "src/optim/optimizer_options.hpp"
+
+namespace athanor {
+
+/// [run]: where, for how long, on what.
+struct RunOptions {
+  std::string folder;  ///< empty: runs/NAME, NAME being that of the last configuration file
+  bool start_over = false;
+  std::string device = "cpu";
+  DType dtype = DType::f32;
+  std::uint64_t seed = 1;
+  std::int64_t threads = 0;
+  std::int64_t steps = 100;
+  Duration time_limit;
+  std::int64_t save_every = 100;
+  std::int64_t keep_last = 3;
+  std::int64_t eval_every = 0;
+  std::int64_t log_every = 1;
+};
+
+/// [data]: what is read and how a batch is cut.
+struct DataOptions {
+  std::vector<std::string> train;
+  std::vector<std::string> held_out;
+  double held_out_fraction = 0.0;
+  std::string tokenizer = "byte";
+  std::string text_field = "text";
+  std::int64_t sequence_length = 256;
+  std::int64_t batch_sequences = 16;
+  std::int64_t micro_batch_sequences = 0;
+  bool isolate_documents = false;
+  double fim_rate = 0.0;
+};
+
+/// [parallel]: how the ranks are cut into axes. The product of pp, dp, cp and tp is the number of ranks.
+struct ParallelOptions {
+  std::int64_t pp = 1, dp = 0, cp = 1, tp = 1, ep = 1;
+};
+
+/// What all stages share and each may override.
+struct JobOptions {
+  RunOptions run;
+  DataOptions data;
+  ParallelOptions parallel;
+  ModelConfig model;
+  OptimizerOptions optimizer;
+};
+
+/// A stage's own keys, written without a section: `[NAME]` `kind = pretrain`.
+struct StageOptions {
+  std::string kind;
+  std::string init;
+};
+
+void describe(OptionTable& table, RunOptions& run);
+void describe(OptionTable& table, DataOptions& data);
+void describe(OptionTable& table, ParallelOptions& parallel);
+void describe(OptionTable& table, ModelConfig& model);
+void describe(OptionTable& table, OptimizerOptions& optimizer);
+void describe(OptionTable& table, JobOptions& job);
+/// Rows without a section.
+void describe(OptionTable& table, StageOptions& stage);
+
+}  // namespace athanor

@@ -1,0 +1,20 @@
+#include "jobs/commands/commands.hpp"
+
+#include <array>
+
+namespace athanor {
+
+std::span<const Command> commands() {
+  static constexpr std::array<Command, 7> kCommands{{
+      {"run", "run a recipe: its stages in order, going on where it stopped", run_command},
+      {"evaluate", "perplexity and bits per byte of a checkpoint on held-out text", evaluate_command},
+      {"generate", "write text with a checkpoint", generate_command},
+      {"prepare", "turn text into a token file", prepare_command},
+      {"tokenizer", "train a tokenizer, or look at one", tokenizer_command},
+      {"inspect", "show a checkpoint, or the size of a model", inspect_command},
+      {"bench", "measure training speed against this machine's ceiling", bench_command},
+  }};
+  return kCommands;
+}
+
+}  // namespace athanor

@@ -1,0 +1,64 @@
+// athanor generate CHECKPOINT --prompt=TEXT
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+#include "io/options/configuration.hpp"
+#include "io/options/invocation.hpp"
+#include "jobs/commands/commands.hpp"
+#include "jobs/loaded_model.hpp"
+#include "jobs/text_generator.hpp"
+#include "src/base/error.hpp"
+
+namespace athanor {
+
+int generate_command(const std::vector<std::string>& words, HostGroup& world) {
+  std::string checkpoint, prompt;
+  GenerationOptions options;
+  options.sampling.temperature = 0.8;
+  JobOptions job;
+  OptionTable own;
+  own.section("", "generate");
+  own.add("checkpoint", checkpoint, "FOLDER", "a checkpoint, a stage or a run folder (also the first word)");
+  own.add("prompt", prompt, "text", "to go on from; empty: the beginning of a document");
+  own.add("max_new_tokens", options.max_new_tokens, "tokens", "to write at most", kPositive);
+  own.add("samples", options.samples, "number", "texts to write", kPositive);
+  own.add("seed", options.seed, "number", "of the sampling");
+  own.add("temperature", options.sampling.temperature, "number", "0: always the likeliest token");
+  own.add("top_p", options.sampling.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
+  own.add("top_k", options.sampling.top_k, "tokens", "sample from so many; 0: all");
+  own.add("min_p", options.sampling.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
+  OptionTable all;
+  describe(all, job.run);
+  const Invocation invocation = parse_invocation(words, own, "checkpoint");
+  if (invocation.help) {
+    if (world.rank() == 0) fmt::print("athanor generate FOLDER [--prompt=TEXT]...\n\n{}\n{}", own.help(), all.help());
+    return kExitComplete;
+  }
+  const Configuration configuration(invocation.assignments, own);
+  configuration.apply(own);
+  if (checkpoint.empty()) throw ConfigError("generate: no checkpoint is given; write `athanor generate FOLDER`");
+  const LoadedModel loaded(checkpoint, configuration.job().run, world);
+  Environment& env = *loaded.environment;
+  options.eos_id = loaded.tokenizer->eos_id();
+  // Documents follow each other in training with an eos between them, so one begins behind an eos.
+  std::vector<std::int32_t> tokens = loaded.tokenizer->encode(prompt);
+  if (tokens.empty()) tokens.push_back(options.eos_id);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto samples = generate_tokens(*env.ops, *loaded.model, tokens, options, *env.compute);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (world.rank() != 0) return kExitComplete;
+  std::size_t made = 0;
+  for (std::size_t s = 0; s < samples.size(); ++s) {
+    if (samples.size() > 1) fmt::print("=== sample {}\n", s + 1);
+    fmt::print("{}{}\n", prompt, loaded.tokenizer->decode(samples[s], false));
+    made += samples[s].size();
+  }
+  std::fflush(stdout);
+  spdlog::info("{} tokens in {:.2f} s: {:.0f} tokens/s ({})", made, seconds, static_cast<double>(made) / seconds,
+               loaded.checkpoint.string());
+  return kExitComplete;
+}
+
+}  // namespace athanor

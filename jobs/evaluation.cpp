@@ -1,0 +1,65 @@
+#include "jobs/evaluation.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+namespace athanor {
+
+Evaluator::Evaluator(Backend& ops, Transformer& model, const EvaluationWindows& windows, const BatchLayout& layout,
+                     std::int64_t sequences, ProcessMesh& mesh, Stream& compute, Stream& comm)
+    : ops_(ops),
+      model_(model),
+      windows_(windows),
+      builder_(ops, layout),
+      sequences_(sequences),
+      mesh_(mesh),
+      compute_(compute),
+      comm_(comm),
+      sum_1_(ops.empty({1}, DType::f64)) {}
+
+EvaluationResult Evaluator::run() {
+  const auto begin_time = std::chrono::steady_clock::now();
+  const std::int64_t ranks = mesh_.size(Axis::dp), rank = mesh_.coord(Axis::dp);
+  const std::int64_t first = windows_.num_windows() * rank / ranks, last = windows_.num_windows() * (rank + 1) / ranks;
+  const auto row = static_cast<std::size_t>(windows_.sequence_length() + 1);
+  std::array<std::int64_t, 2> counts{};  // tokens, bytes
+  std::vector<std::int64_t> targets_of_row;
+  MicroBatch batch;
+  ops_.fill(sum_1_, 0.0, compute_);
+  for (std::int64_t begin = first; begin < last; begin += sequences_) {
+    const std::int64_t rows = std::min(sequences_, last - begin);
+    const std::span<std::int32_t> tokens = builder_.rows(rows);
+    targets_of_row.clear();
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const auto window = windows_.read(begin + i, tokens.subspan(static_cast<std::size_t>(i) * row, row));
+      targets_of_row.push_back(window.num_targets);
+      counts[0] += window.num_targets;
+      counts[1] += window.text_bytes;
+    }
+    builder_.build_evaluation(batch, targets_of_row, compute_);
+    ExecContext ctx{ops_, compute_, comm_, batch, model_.dtype(), false};
+    const Tensor losses_T = model_.token_losses(ctx);
+    ops_.weighted_sum(sum_1_, losses_T, batch.loss_weights_T, compute_);
+  }
+  double sum = 0.0;
+  ops_.download(std::as_writable_bytes(std::span(&sum, 1)), sum_1_, compute_);
+  compute_.synchronize();
+  HostGroup& group = mesh_.host(Axis::dp);
+  sum = group.sum(sum);
+  group.sum(std::span<std::int64_t>(counts));
+
+  EvaluationResult result;
+  result.tokens = counts[0];
+  result.text_bytes = counts[1];
+  result.loss = sum / static_cast<double>(counts[0]);
+  result.perplexity = std::exp(result.loss);
+  result.bits_per_byte = counts[1] > 0 ? sum / std::numbers::ln2 / static_cast<double>(counts[1]) : 0.0;
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_time).count();
+  return result;
+}
+
+}  // namespace athanor

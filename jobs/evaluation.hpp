@@ -1,0 +1,40 @@
+// Held-out loss: every token of the held-out text scored once, the windows shared out over the data axis.
+#pragma once
+
+#include "io/dataset/evaluation_windows.hpp"
+#include "io/dataset/micro_batch_builder.hpp"
+#include "parallel/process_mesh.hpp"
+#include "src/model/transformer.hpp"
+
+namespace athanor {
+
+struct EvaluationResult {
+  double loss = 0.0;           ///< nats a token
+  double perplexity = 0.0;     ///< exp(loss)
+  double bits_per_byte = 0.0;  ///< of text
+  std::int64_t tokens = 0, text_bytes = 0;
+  double seconds = 0.0;
+};
+
+class Evaluator {
+ public:
+  /// @param sequences  rows that run at once. Everything passed must outlive this.
+  Evaluator(Backend& ops, Transformer& model, const EvaluationWindows& windows, const BatchLayout& layout,
+            std::int64_t sequences, ProcessMesh& mesh, Stream& compute, Stream& comm);
+
+  /// Collective over the data axis. The result is the same on every rank.
+  EvaluationResult run();
+
+ private:
+  Backend& ops_;
+  Transformer& model_;
+  const EvaluationWindows& windows_;
+  MicroBatchBuilder builder_;
+  std::int64_t sequences_;
+  ProcessMesh& mesh_;
+  Stream& compute_;
+  Stream& comm_;
+  Tensor sum_1_;
+};
+
+}  // namespace athanor

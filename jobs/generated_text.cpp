@@ -1,0 +1,67 @@
+#include "jobs/generated_text.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string_view>
+
+#include "io/checkpoint/durable.hpp"
+#include "src/base/error.hpp"
+#include "src/base/rng.hpp"
+
+namespace athanor {
+namespace {
+
+constexpr std::size_t kTaleBytes = 1 << 20;
+
+/// Draws one after the other from one stream of random numbers.
+class Draw {
+ public:
+  explicit Draw(std::uint64_t story) : random_(2026, RandomPurpose::test, story) {}
+  std::uint64_t below(std::uint64_t count) { return random_.word64(next_++) % count; }
+  template <std::size_t N>
+  std::string_view one_of(const std::array<std::string_view, N>& words) {
+    return words[below(N)];
+  }
+
+ private:
+  Philox random_;
+  std::uint64_t next_ = 0;
+};
+
+constexpr std::array<std::string_view, 8> kNames{"Ada", "Boris", "Chen", "Dora", "Emil", "Fatima", "Goro", "Hana"};
+constexpr std::array<std::string_view, 6> kJobs{"smith", "baker", "sailor", "gardener", "teacher", "potter"};
+constexpr std::array<std::string_view, 6> kPlaces{"by the river",    "in the old town", "on the hill",
+                                                  "near the forest", "at the harbour",  "behind the mill"};
+constexpr std::array<std::string_view, 6> kThings{"apples", "copper coins", "glass beads", "eggs", "candles", "books"};
+constexpr std::array<std::string_view, 5> kGifts{"a friend", "the king", "a stranger", "the miller", "a child"};
+constexpr std::array<std::string_view, 5> kMoods{"glad", "tired", "proud", "puzzled", "calm"};
+
+/// A story whose numbers are right: there is something to learn beyond spelling.
+std::string tale(std::uint64_t number) {
+  Draw draw(number);
+  const auto name = draw.one_of(kNames);
+  const auto things = draw.one_of(kThings);
+  const std::uint64_t first = 2 + draw.below(40), found = 1 + draw.below(30), given = 1 + draw.below(first + found - 1);
+  std::string text = fmt::format("{} the {} lived {}. In the morning {} had {} {}. ", name, draw.one_of(kJobs),
+                                 draw.one_of(kPlaces), name, first, things);
+  text += fmt::format("Then {} found {} more, so there were {} plus {}, which makes {}. ", name, found, first, found,
+                      first + found);
+  text += fmt::format("{} gave {} {} to {}, and {} minus {} left {}. ", name, given, things, draw.one_of(kGifts),
+                      first + found, given, first + found - given);
+  text += fmt::format("In the evening {} was {}, counted once more, and there were still {}.\n", name,
+                      draw.one_of(kMoods), first + found - given);
+  return text;
+}
+
+}  // namespace
+
+void write_generated_text(const std::string& name, const std::filesystem::path& file) {
+  if (name != "tales") throw ConfigError("generated:" + name + " is not known; there is generated:tales");
+  if (std::filesystem::exists(file)) return;
+  std::string text;
+  for (std::uint64_t number = 0; text.size() < kTaleBytes; ++number) text += tale(number);
+  replace_text_file(file, text);
+}
+
+}  // namespace athanor

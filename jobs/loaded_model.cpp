@@ -1,0 +1,49 @@
+#include "jobs/loaded_model.hpp"
+
+#include <unistd.h>
+
+#include <fstream>
+
+#include "io/checkpoint/checkpoint_reader.hpp"
+#include "io/checkpoint/load_checkpoint.hpp"
+#include "io/options/configuration.hpp"
+#include "jobs/initial_weights.hpp"
+#include "parallel/data/zero_optimizer.hpp"
+#include "src/base/error.hpp"
+
+namespace athanor {
+
+JobOptions options_of_checkpoint(const RunState& state) {
+  // The options are read from files only, so the text becomes one for a moment.
+  const auto file = std::filesystem::temp_directory_path() / ("athanor_config_" + std::to_string(::getpid()) + ".cfg");
+  std::ofstream(file) << state.config_text;
+  int next_source = 0;
+  std::vector<Assignment> assignments;
+  try {
+    assignments = read_config_file(file, next_source);
+  } catch (...) {
+    std::filesystem::remove(file);
+    throw;
+  }
+  std::filesystem::remove(file);
+  return Configuration(std::move(assignments), OptionTable{}).job(state.stage);
+}
+
+LoadedModel::LoadedModel(const std::filesystem::path& path, const RunOptions& run, HostGroup& world)
+    : checkpoint(find_checkpoint(path)) {
+  options = options_of_checkpoint(CheckpointReader(checkpoint).state());
+  options.run.device = run.device;
+  options.run.dtype = run.dtype;
+  options.run.threads = run.threads;
+  options.parallel = {};
+  environment = std::make_unique<Environment>(options, world);
+  tokenizer = load_tokenizer(options.data.tokenizer);
+  model = std::make_unique<Transformer>(*environment->ops, options.model, options.run.dtype, *environment->compute);
+  store = std::make_unique<ParameterStore>(*environment->ops, model->parameters(),
+                                           ParameterStore::Options{.with_gradients = false}, *environment->compute);
+  auto shards = weight_shards(*store);
+  for (NamedShard& state : state_shards(model->states(), false)) shards.push_back(std::move(state));
+  load_checkpoint(checkpoint, world, shards, *environment->ops, *environment->compute, {.convert_floats = true});
+}
+
+}  // namespace athanor

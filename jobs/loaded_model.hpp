@@ -1,0 +1,30 @@
+// A model read from a checkpoint, for commands that use one: the checkpoint's own configuration says what it is.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "io/checkpoint/manifest.hpp"
+#include "io/options/job_options.hpp"
+#include "jobs/environment.hpp"
+#include "src/model/transformer.hpp"
+#include "src/text/tokenizer.hpp"
+
+namespace athanor {
+
+/// The options a checkpoint was trained with, as its stage saw them. @throws DataError, ConfigError
+JobOptions options_of_checkpoint(const RunState& state);
+
+struct LoadedModel {
+  /// Collective. @param checkpoint  a checkpoint, stage or run folder. `run` gives device, dtype and threads.
+  LoadedModel(const std::filesystem::path& checkpoint, const RunOptions& run, HostGroup& world);
+
+  std::filesystem::path checkpoint;
+  JobOptions options;  ///< the checkpoint's, with `run`'s device, dtype and threads
+  std::unique_ptr<Environment> environment;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Transformer> model;
+  std::unique_ptr<ParameterStore> store;
+};
+
+}  // namespace athanor

@@ -1,0 +1,52 @@
+#include "jobs/recipe.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "jobs/stages/evaluate.hpp"
+#include "jobs/stages/pretrain.hpp"
+#include "src/base/error.hpp"
+#include "src/base/rng.hpp"
+
+namespace athanor {
+
+std::unique_ptr<Stage> make_stage(const std::string& kind) {
+  if (kind == "pretrain") return std::make_unique<PretrainStage>();
+  if (kind == "evaluate") return std::make_unique<EvaluateStage>();
+  throw ConfigError("stage kind '" + kind + "' is not one of pretrain, evaluate");
+}
+
+StageStatus run_recipe(const Configuration& configuration, const std::string& default_folder, HostGroup& world) {
+  if (configuration.stages().empty())
+    throw ConfigError(
+        "recipe: no stage is named; a recipe has `[recipe]` with `stage = NAME` and a section `[NAME]` with `kind = "
+        "pretrain`");
+  // Every mistake that can be seen now is reported now, not after hours in a late stage.
+  for (const std::string& name : configuration.stages()) {
+    (void)make_stage(configuration.stage(name).kind);
+    configuration.validate(name);
+    configuration.job(name).optimizer.validate(configuration.job(name).data.batch_sequences);
+  }
+  const JobOptions shared = configuration.job();
+  const std::string config_text = configuration.text();
+  world.check_same("the resolved configuration", stable_hash(config_text));
+  RunFolder folder(shared.run.folder.empty() ? default_folder : shared.run.folder, shared.run.start_over, world);
+  folder.write_text("config.resolved.cfg", config_text);
+  StopSignal stop(folder.stop_file(), shared.run.time_limit.seconds);
+  spdlog::info("run folder {}", folder.path().string());
+
+  for (const std::string& name : configuration.stages()) {
+    if (folder.is_complete(name)) {
+      spdlog::info("{}: complete, skipped", name);
+      continue;
+    }
+    const JobOptions options = configuration.job(name);
+    Environment environment(options, world);
+    StageContext context{name, options, configuration.stage(name), config_text, world, environment, folder, stop, {}};
+    if (make_stage(context.stage.kind)->run(context) == StageStatus::interrupted) return StageStatus::interrupted;
+    folder.mark_complete(name, context.summary);
+    world.barrier();
+  }
+  return StageStatus::complete;
+}
+
+}  // namespace athanor

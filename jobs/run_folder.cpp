@@ -1,0 +1,102 @@
+#include "jobs/run_folder.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "io/checkpoint/durable.hpp"
+#include "src/base/error.hpp"
+
+namespace athanor {
+
+using nlohmann::json;
+
+RunFolder::RunFolder(std::filesystem::path path, bool start_over, HostGroup& ranks)
+    : path_(std::move(path)), rank_(ranks.rank()) {
+  std::string failure, state;
+  if (rank_ == 0) {
+    try {
+      open_on_rank_0(start_over);
+      if (std::ifstream in(path_ / "recipe_state.json"); in) state.assign(std::istreambuf_iterator<char>(in), {});
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+  }
+  failure = ranks.broadcast(failure, 0);
+  if (!failure.empty()) throw ConfigError(failure);
+  state = ranks.broadcast(state, 0);
+  if (state.empty()) return;
+  const json parsed = json::parse(state, nullptr, false);
+  if (parsed.is_discarded() || !parsed.contains("complete"))
+    throw ConfigError("run.folder: " + (path_ / "recipe_state.json").string() +
+                      " is damaged; remove it to run all stages again");
+  for (const json& entry : parsed["complete"]) {
+    const auto name = entry.at("stage").get<std::string>();
+    order_.push_back(name);
+    complete_[name] = entry.at("summary").get<std::map<std::string, std::string>>();
+  }
+}
+
+void RunFolder::open_on_rank_0(bool start_over) {
+  if (start_over && std::filesystem::exists(path_)) {
+    int number = 1;
+    while (std::filesystem::exists(path_.string() + "." + std::to_string(number))) ++number;
+    std::filesystem::rename(path_, path_.string() + "." + std::to_string(number));
+  }
+  std::filesystem::create_directories(path_ / "stages");
+  const auto lock = path_ / ".lock";
+  lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ < 0) throw ConfigError("run.folder: " + lock.string() + " cannot be opened: " + std::strerror(errno));
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0)
+    throw ConfigError("run.folder: another job is running in " + path_.string() +
+                      "; wait for it, stop it or give another --run.folder");
+  // A stop that was asked of the job before is done with.
+  std::filesystem::remove(stop_file());
+}
+
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+void RunFolder::mark_complete(const std::string& stage, const std::map<std::string, std::string>& summary) {
+  if (!complete_.contains(stage)) order_.push_back(stage);
+  complete_[stage] = summary;
+  if (rank_ == 0) write_state();
+}
+
+void RunFolder::write_text(const std::string& name, const std::string& text) const {
+  if (rank_ == 0) replace_text_file(path_ / name, text);
+}
+
+void RunFolder::write_state() const {
+  json entries = json::array();
+  std::vector<std::string> columns;
+  for (const std::string& name : order_) {
+    const auto& summary = complete_.at(name);
+    entries.push_back({{"stage", name}, {"summary", summary}});
+    for (const auto& [key, value] : summary)
+      if (std::find(columns.begin(), columns.end(), key) == columns.end()) columns.push_back(key);
+  }
+  std::string table = "| stage |", rule = "|---|";
+  for (const auto& column : columns) table += " " + column + " |", rule += "---|";
+  table += "\n" + rule + "\n";
+  for (const std::string& name : order_) {
+    table += "| " + name + " |";
+    for (const auto& column : columns) {
+      const auto found = complete_.at(name).find(column);
+      table += " " + (found == complete_.at(name).end() ? std::string("-") : found->second) + " |";
+    }
+    table += "\n";
+  }
+  write_text("summary.json", entries.dump(2) + "\n");
+  write_text("summary.md", table);
+  write_text("recipe_state.json", json{{"complete", entries}}.dump(2) + "\n");
+}
+
+}  // namespace athanor
