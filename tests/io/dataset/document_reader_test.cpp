@@ -90,6 +90,18 @@ TEST_F(DocumentReaderTest, LongDocuments) {
   EXPECT_TRUE(read(path, {.separator = "<>"}, 1 << 19) == expected);
 }
 
+// A separator that lies across the edge of the read buffer is found: from the start of a file, and while a range looks
+// for its first document (it reads from two bytes before 2 MiB, one MiB at a time).
+TEST_F(DocumentReaderTest, SeparatorAcrossTheReadBuffer) {
+  constexpr std::size_t kMiB = 1 << 20;
+  for (const std::size_t first : {kMiB - 2, kMiB - 1, kMiB, 3 * kMiB - 4, 3 * kMiB - 3, 3 * kMiB - 2}) {
+    const Texts expected{std::string(first, 'a'), std::string(3 * kMiB, 'b'), "c"};
+    const std::string path = folder_.write("a.txt", expected[0] + "<>" + expected[1] + "<>" + expected[2]);
+    EXPECT_TRUE(read(path, {.separator = "<>"}) == expected) << first;
+    EXPECT_TRUE(read(path, {.separator = "<>"}, 2 * kMiB) == expected) << first;
+  }
+}
+
 // Bytes that are no UTF-8 are one error that names file and offset, or become U+FFFD on request.
 TEST_F(DocumentReaderTest, NotUtf8) {
   const std::string text = folder_.write("a.txt", "caf\xE9 au lait");

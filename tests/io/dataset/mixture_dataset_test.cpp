@@ -97,6 +97,19 @@ TEST_F(MixtureDatasetTest, Proportions) {
   EXPECT_DOUBLE_EQ(data.epochs(1, 800), 200.0 / static_cast<double>(data.windows_per_epoch(1)));
 }
 
+// The order of a seed is a promise to runs that resume under a later version: these numbers must not change.
+TEST_F(MixtureDatasetTest, GoldenOrder) {
+  const MixtureDataset data({{source(1000), 5.0}, {source(700), 2.0}, {source(400), 1.0}}, 8, 5);
+  std::vector<std::size_t> sources;
+  std::vector<std::int64_t> begins;
+  for (const std::int64_t i : {0, 1, 2, 3, 4, 5, 6, 7, 1000, 1001}) {
+    sources.push_back(data.window(i).source);
+    begins.push_back(data.window(i).begin);
+  }
+  EXPECT_EQ(sources, (std::vector<std::size_t>{0, 1, 0, 0, 2, 0, 1, 0, 0, 1}));
+  EXPECT_EQ(begins, (std::vector<std::int64_t>{421, 654, 597, 205, 76, 261, 294, 677, 261, 645}));
+}
+
 // A weight below a slot of the cycle still has one; odd weights are met to a slot.
 TEST_F(MixtureDatasetTest, SmallWeights) {
   const MixtureDataset data({{source(1000), 1.0}, {source(700), 1e-6}}, 8, 5);

@@ -1,5 +1,6 @@
 #include "io/dataset/token_file.hpp"
 
+#include "io/dataset/prepare_parts.hpp"
 #include "tests/io/dataset/dataset_fixture.hpp"
 
 namespace athanor {
@@ -90,6 +91,18 @@ TEST_F(TokenFileTest, OtherTokenizer) {
   { TokenFileWriter(path_, info).finish(); }
   EXPECT_CONTAINS(message_of<ConfigError>([&] { check_tokenizer(TokenFile(path_), ByteTokenizer()); }),
                   path_ + ": made with another tokenizer (bpe");
+}
+
+// A new folder of parts holds nothing of an old one, least of all its mark of failure.
+TEST_F(TokenFileTest, FolderOfPartsStartsEmpty) {
+  const PrepareFolder folder(path_);
+  folder.make();
+  folder.mark_failed();
+  EXPECT_TRUE(folder.is_marked_failed());
+  folder.make();
+  EXPECT_FALSE(folder.is_marked_failed());
+  folder.remove();
+  EXPECT_FALSE(std::filesystem::exists(path_ + ".tmp"));
 }
 
 // The held-out part is the last fraction, cut at the document end nearest to it.

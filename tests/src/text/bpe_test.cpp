@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "src/base/error.hpp"
@@ -41,19 +42,25 @@ std::vector<std::int32_t> slow_bpe(std::vector<std::int32_t> ids, const std::vec
   }
 }
 
-// Scanning (short) and heap (long) both give what the definition gives, on random strings of every length to 200.
+// Scanning (short) and heap (long) both give what the definition gives: random tables whose pairs overlap in every way,
+// on random strings of every length to 200.
 TEST(MergeTable, EqualsTheDefinition) {
-  const auto tokenizer = trained_on_corpus();
-  const std::vector<Merge>& merges = tokenizer->model().merges;
-  const MergeTable table(merges);
   const Philox random(3, RandomPurpose::test);
-  const std::string alphabet = "a t hecs";
+  std::uint64_t draw = 0;
+  const auto below = [&](std::uint64_t count) { return static_cast<std::int32_t>(random.word64(draw++) % count); };
   for (std::uint64_t length = 0; length < 200; ++length) {
+    const std::uint64_t letters = 1 + length % 4;
+    std::vector<Merge> merges;
+    std::set<std::pair<std::int32_t, std::int32_t>> taken;
+    for (std::int32_t result = 4; result < 30; ++result) {
+      const std::int32_t left = below(static_cast<std::uint64_t>(result)),
+                         right = below(static_cast<std::uint64_t>(result));
+      if (taken.emplace(left, right).second) merges.push_back({left, right, result});
+    }
     std::vector<std::int32_t> ids;
-    for (std::uint64_t i = 0; i < length; ++i)
-      ids.push_back(alphabet[random.word64(length * 1000 + i) % (length % 3 == 0 ? 1 : alphabet.size())]);
+    for (std::uint64_t i = 0; i < length; ++i) ids.push_back(below(letters));
     std::vector<std::int32_t> merged = ids;
-    table.apply(merged);
+    MergeTable(merges).apply(merged);
     EXPECT_EQ(merged, slow_bpe(ids, merges)) << "length " << length;
   }
 }
@@ -123,6 +130,14 @@ TEST(BpeTokenizer, SpecialTokens) {
   EXPECT_EQ(tokenizer->encode("<｜end▁of▁sentence｜>", {.allow_special = true}),
             std::vector<std::int32_t>{tokenizer->eos_id()});
   EXPECT_GT(tokenizer->encode("<｜end▁of▁sentence｜>").size(), 1U);
+}
+
+// Of special tokens that begin alike the longest that fits is taken, whatever their order.
+TEST(BpeTokenizer, LongestSpecialTokenFirst) {
+  BpeModel model = trained_on_corpus()->model();
+  model.special_tokens = {{"short", "<a>", 400}, {"long", "<a>b", 401}, {"eos", "<e>", 402}};
+  const BpeTokenizer tokenizer(model);
+  EXPECT_EQ(tokenizer.encode("<a>b<a>", {.allow_special = true}), (std::vector<std::int32_t>{401, 400}));
 }
 
 // Several threads may encode with one tokenizer.

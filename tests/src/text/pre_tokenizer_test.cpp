@@ -32,6 +32,7 @@ TEST(PreTokenizer, IsUnicodeCorrect) {
   EXPECT_EQ(pieces_of(pre_tokenizer, "Привет мир"), (Pieces{"Привет", " мир"}));
   EXPECT_EQ(pieces_of(pre_tokenizer, "٠١٢٣"), (Pieces{"٠١٢", "٣"}));
   EXPECT_EQ(pieces_of(pre_tokenizer, "e\u0301te\u0301"), (Pieces{"e\u0301te\u0301"}));
+  EXPECT_EQ(pieces_of(pre_tokenizer, "a\u3000\nb"), (Pieces{"a", "\u3000\n", "b"}));
   EXPECT_EQ(pieces_of(pre_tokenizer, "a\u3000\u3000b"), (Pieces{"a", "\u3000", "\u3000b"}));
 }
 
