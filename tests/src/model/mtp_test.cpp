@@ -124,10 +124,10 @@ class SlowModel {
   std::map<std::string, Vector> w_;
 };
 
-// Promises: main and MTP losses of depth 2 are the formulas of FACTS: module k feeds on the state after the previous
-// final norm and the embedding of t_{i+k}, embedding first, predicts t_{i+k+1} over positions that have one, and its
-// loss weighs lambda/D. The reference runs module k on positions 1..T-k only; the library runs all and weighs the rest
-// 0.
+// Promises: main and MTP losses of depth 2 are the formulas of the report: module k feeds on the state after the
+// previous final norm and the embedding of t_{i+k}, embedding first, predicts t_{i+k+1} over positions that have one,
+// and its loss weighs lambda/D. The reference runs module k on positions 1..T-k only; the library runs all and weighs
+// the rest 0.
 TEST(MtpTest, EqualsTheSlowReference) {
   ModelConfig config = testing::toy_qwen3();
   config.mtp_depth = 2;
