@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -69,7 +70,14 @@ void MetricsFile::write(std::string_view stage, std::int64_t step, std::span<con
     throw DataError("metrics: writing " + path_.string() + " failed: " + std::strerror(errno));
 }
 
-ProgressLine::ProgressLine() : on_terminal_(::isatty(STDOUT_FILENO) == 1) {}
+ProgressLine::ProgressLine() {
+  // Open MPI's mpirun gives ranks a terminal of its own wherever its output goes, so under it only its caller can know:
+  // ATHANOR_PROGRESS=line asks for the rewritten line, anything else for plain ones.
+  if (const char* wish = std::getenv("ATHANOR_PROGRESS"); wish != nullptr)
+    on_terminal_ = std::string_view(wish) == "line";
+  else
+    on_terminal_ = std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr && ::isatty(STDOUT_FILENO) == 1;
+}
 
 void ProgressLine::show(std::string_view text, bool important) {
   if (on_terminal_) {

@@ -38,7 +38,8 @@ class MetricsFile {
   std::string line_;  ///< kept, so that writing allocates nothing once it has grown
 };
 
-/// On a terminal one line that is rewritten; in a batch log plain lines, one each time at most `log_every` steps.
+/// On a terminal one line that is rewritten; in a batch log plain lines, the important ones. The environment variable
+/// ATHANOR_PROGRESS (line or log) decides where it cannot be seen.
 class ProgressLine {
  public:
   ProgressLine();

@@ -9,6 +9,7 @@
 #include "jobs/commands/commands.hpp"
 #include "jobs/initial_weights.hpp"
 #include "src/base/error.hpp"
+#include "src/base/rng.hpp"
 #include "src/model/flop_count.hpp"
 #include "src/model/kv_cache.hpp"
 #include "src/model/parameter_count.hpp"
@@ -45,6 +46,12 @@ void show_checkpoint(const std::filesystem::path& path, bool verify, bool list_t
     fmt::print("{:<24} {:>6} tensors {:>12.3f} MB\n", kind, count.first, static_cast<double>(count.second) * 1e-6);
   for (const ManifestFile& file : reader.manifest().files)
     fmt::print("{}  {} bytes, {} pieces\n", file.name, file.size, file.pieces.size());
+  // Equal hashes: the same pieces with the same bytes, of the same tensors at the same places.
+  std::string content;
+  for (const ManifestFile& file : reader.manifest().files)
+    for (const ManifestPiece& piece : file.pieces)
+      content += piece.spec.name + piece.spec.offset.to_string() + piece.spec.extent.to_string() + piece.checksum + "\n";
+  fmt::print("content hash {:016x}\n", stable_hash(content));
   if (!verify) return;
   const auto bad = reader.verify_all();
   for (const std::string& message : bad) fmt::print("{}\n", message);
