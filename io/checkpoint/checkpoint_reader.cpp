@@ -43,10 +43,6 @@ CheckpointReader::CheckpointReader(std::filesystem::path folder)
       throw DataError("checkpoint: " + path.string() + " has " + std::to_string(size) + " bytes, the manifest says " +
                       std::to_string(file.size));
   }
-  for (const auto& [name, tensor] : tensors_)
-    if (tensor.stored_elements != tensor.global.numel())
-      throw DataError("checkpoint: " + folder_.string() + " stores " + std::to_string(tensor.stored_elements) +
-                      " elements of tensor " + name + " " + tensor.global.to_string());
 }
 
 void CheckpointReader::check_tensors(std::span<const NamedShard> shards, const LoadOptions& options) const {
@@ -81,16 +77,10 @@ void CheckpointReader::load(std::span<const NamedShard> shards, Backend& ops, St
       throw Error("loading " + wanted.name + ": the part " + describe(wanted.dtype, wanted.extent) +
                   " does not fit into the tensor " + shard.local.to_string());
     local.resize(shard.local.bytes());
-    std::vector<Box> parts;
     std::int64_t covered = 0;
     for (const auto& [file, piece] : tensors_.at(wanted.name).pieces) {
       const auto common = intersect(wanted.box(), piece->spec.box());
       if (!common) continue;
-      for (const Box& other : parts)
-        if (intersect(*common, other))
-          throw DataError("checkpoint: " + folder_.string() + " stores elements of tensor " + wanted.name +
-                          " twice, at " + common->offset.to_string() + " and at " + other.offset.to_string());
-      parts.push_back(*common);
       covered += common->extent.numel();
       piece_bytes.resize(piece->bytes());
       read_piece(folder_ / file->name, *piece, piece_bytes);

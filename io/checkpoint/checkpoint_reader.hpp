@@ -22,7 +22,7 @@ struct LoadOptions {
 class CheckpointReader {
  public:
   /// @throws DataError when index.h5 or a shard file is missing, truncated or damaged (of shard files only the sizes
-  /// are checked here), or an element of a tensor is not stored.
+  /// are checked here), or an element of a tensor is not stored exactly once.
   explicit CheckpointReader(std::filesystem::path folder);
   CheckpointReader(const CheckpointReader&) = delete;
   CheckpointReader& operator=(const CheckpointReader&) = delete;

@@ -160,10 +160,6 @@ void CheckpointStore::commit(const std::vector<std::string>& entries) {
       throw DataError("rank 0 does not see " + file.name + " with the " + std::to_string(file.size) +
                       " bytes its rank wrote; the folder must be on a file system that all ranks share");
   }
-  for (const auto& [name, tensor] : tensors_of(manifest))
-    if (tensor.stored_elements != tensor.global.numel())
-      throw DataError("the ranks wrote " + std::to_string(tensor.stored_elements) + " elements of tensor " + name +
-                      " " + tensor.global.to_string() + "; each element has to have exactly one writer");
   write_index(temporary_ / "index.h5", manifest);
   sync_folder(temporary_);
   checkpoint_folder::commit(folder_, temporary_, state_.step);

@@ -1,5 +1,6 @@
 #include "io/checkpoint/manifest.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "io/checkpoint/checksum.hpp"
@@ -93,19 +94,44 @@ ManifestFile file_from_json(std::string_view text) {
   }
 }
 
+namespace {
+/// Disjoint pieces with as many elements as the tensor hold each element once.
+void check_cover(const std::string& name, StoredTensor tensor) {
+  std::int64_t elements = 0;
+  for (const auto& [file, piece] : tensor.pieces) elements += piece->spec.extent.numel();
+  if (elements != tensor.global.numel())
+    throw DataError("checkpoint: the pieces of tensor " + name + " " + tensor.global.to_string() + " have " +
+                    std::to_string(elements) + " elements, not " + std::to_string(tensor.global.numel()) +
+                    "; each element has to have exactly one writer");
+  // Sorted by first row, a piece can only meet those that begin before its rows end.
+  if (tensor.global.ndim() == 0) return;
+  const auto first_row = [](const auto& entry) { return entry.second->spec.offset[0]; };
+  std::sort(tensor.pieces.begin(), tensor.pieces.end(),
+            [&](const auto& a, const auto& b) { return first_row(a) < first_row(b); });
+  for (auto a = tensor.pieces.begin(); a != tensor.pieces.end(); ++a) {
+    const ShardSpec& spec = a->second->spec;
+    for (auto b = a + 1; b != tensor.pieces.end() && first_row(*b) < spec.offset[0] + spec.extent[0]; ++b)
+      if (const auto common = intersect(spec.box(), b->second->spec.box()))
+        throw DataError("checkpoint: elements of tensor " + name + " from " + common->offset.to_string() + " on, " +
+                        common->extent.to_string() + " of them, are in " + a->first->name + " and in " +
+                        b->first->name + "; each element has to have exactly one writer");
+  }
+}
+}  // namespace
+
 std::map<std::string, StoredTensor> tensors_of(const Manifest& manifest) {
   std::map<std::string, StoredTensor> tensors;
   for (const ManifestFile& file : manifest.files)
     for (const ManifestPiece& piece : file.pieces) {
       const ShardSpec& spec = piece.spec;
-      StoredTensor& tensor = tensors.try_emplace(spec.name, StoredTensor{spec.dtype, spec.global, 0, {}}).first->second;
+      StoredTensor& tensor = tensors.try_emplace(spec.name, StoredTensor{spec.dtype, spec.global, {}}).first->second;
       if (tensor.dtype != spec.dtype || !(tensor.global == spec.global))
         throw DataError("checkpoint: " + file.name + " holds a piece of " + spec.name + " as " +
                         std::string(to_string(spec.dtype)) + spec.global.to_string() + ", others as " +
                         std::string(to_string(tensor.dtype)) + tensor.global.to_string());
-      tensor.stored_elements += spec.extent.numel();
       tensor.pieces.emplace_back(&file, &piece);
     }
+  for (const auto& [name, tensor] : tensors) check_cover(name, tensor);
   return tensors;
 }
 

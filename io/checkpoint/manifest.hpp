@@ -53,13 +53,13 @@ ManifestFile file_from_json(std::string_view text);
 struct StoredTensor {
   DType dtype = DType::f32;
   Shape global;
-  std::int64_t stored_elements = 0;  ///< over all pieces: global.numel() when every element is there once
   std::vector<std::pair<const ManifestFile*, const ManifestPiece*>> pieces;
 
   std::int64_t bytes() const { return global.numel() * static_cast<std::int64_t>(size_bytes(dtype)); }
 };
 
-/// By name. Points into the manifest. @throws DataError naming the tensor when its pieces disagree on type or shape.
+/// By name. Points into the manifest. @throws DataError naming the tensor when its pieces disagree on type or shape, or
+/// an element is not in exactly one of them.
 std::map<std::string, StoredTensor> tensors_of(const Manifest& manifest);
 
 /// Writes index.h5: state, configuration, layout, manifest, and a virtual dataset for each logical tensor; then a seal

@@ -96,6 +96,9 @@ void Dataset::read_as(DType dtype, std::span<std::byte> bytes) const {
 void Dataset::append_rows(std::span<const std::byte> bytes) {
   const auto lock = library_lock();
   const std::size_t row_bytes = static_cast<std::size_t>(row_box(0, 1).extent.numel()) * size_bytes(dtype_);
+  if (row_bytes == 0 || bytes.size() % row_bytes != 0)
+    throw DataError("HDF5: appending to " + name_ + ": " + std::to_string(bytes.size()) +
+                    " bytes are no whole number of rows of " + std::to_string(row_bytes) + " bytes");
   const auto count = static_cast<std::int64_t>(bytes.size() / row_bytes), begin = shape_[0];
   if (count == 0) return;
   Shape longer = shape_;

@@ -89,7 +89,8 @@ class File {
   std::int64_t read_integer_attribute(const std::string& object, const std::string& name) const;
   double read_real_attribute(const std::string& object, const std::string& name) const;
 
-  /// Closes now. @throws DataError, e.g. when the disk is full.
+  /// Closes now, where a failure matters. Datasets of the file have to be gone before: HDF5 keeps it open for them.
+  /// @throws DataError, e.g. when the disk is full.
   void close();
   const std::filesystem::path& path() const { return path_; }
 

@@ -117,6 +117,9 @@ TEST_F(Checkpoints, AreSnapshots) {
   for (auto& shard : shards) ops_->fill(shard.local, -1.0, *stream_);
   while (store.save_in_flight()) store.poll();
   EXPECT_EQ(store.latest_step(), 3);
+  std::string latest;
+  std::ifstream(folder_ / "latest") >> latest;
+  EXPECT_EQ(latest, "step_00000003");
   EXPECT_EQ(store.statistics().saves, 1);
   EXPECT_GT(store.statistics().stall_seconds, 0.0);
   EXPECT_GT(store.statistics().write_seconds, 0.0);

@@ -135,12 +135,20 @@ TEST_F(DamagedCheckpoints, HolesAndDoublesAreNotSaved) {
   auto shards = slice(1, ranks_.rank(), ranks_.size() + 1);  // nobody has the last part
   store.save(state(1), shards, *stream_);
   const auto text = text_of<DataError>([&] { store.finish(); });
-  EXPECT_NE(text.find("elements of tensor model/w [5, 3, 7]; each element has to have exactly one writer"),
-            std::string::npos)
-      << text;
+  EXPECT_NE(text.find("tensor model/w [5, 3, 7] have "), std::string::npos) << text;
+  // Rows 0 to 2 and 1 to 2: five rows, as many as the tensor has, but not each once.
+  const Tensor three = ops_->empty({3, 3, 7}, DType::f32);
+  std::vector<NamedShard> doubles(2, NamedShard{whole("model/w", DType::f32, {5, 3, 7}), three, is_last_rank()});
+  doubles[0].spec.extent = {3, 3, 7};
+  doubles[1].spec.offset = {1, 0, 0};
+  doubles[1].spec.extent = {2, 3, 7};
+  doubles[1].local = three.rows(0, 2);
+  store.save(state(2), doubles, *stream_);
+  EXPECT_NE(text_of<DataError>([&] { store.finish(); }).find("from [1, 0, 0] on, [2, 3, 7] of them"),
+            std::string::npos);
   EXPECT_TRUE(CheckpointStore::list(folder_).empty());
-  save(store, 1);
-  EXPECT_EQ(store.latest_step(), 1);
+  save(store, 3);
+  EXPECT_EQ(store.latest_step(), 3);
 }
 
 // Promise: an error of one rank in save() is thrown on all, none waits.

@@ -1,11 +1,14 @@
 #include "io/hdf5/file.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmath>
+#include <csignal>
 #include <fstream>
 #include <numeric>
+#include <thread>
 
 #include "src/base/error.hpp"
 
@@ -145,6 +148,76 @@ TEST_F(Hdf5File, ErrorsNameFileAndObject) {
     EXPECT_NE(std::string(error.what()).find("errors.h5"), std::string::npos) << error.what();
   }
   EXPECT_THROW(File::open_read_only(folder_ / "missing.h5"), DataError);
+}
+
+// Promise: a buffer of the wrong size is refused before HDF5 reads past its end.
+TEST_F(Hdf5File, BuffersMustFit) {
+  auto file = File::create(folder_ / "fit.h5");
+  auto dataset = file.create_dataset("/x", DType::f32, {2, 2});
+  auto growing = file.create_extendable("/y", DType::f32, {3}, 4, 0);
+  std::vector<std::byte> bytes(12);
+  EXPECT_THROW(dataset.write(bytes), DataError);
+  EXPECT_THROW(dataset.read(bytes), DataError);
+  EXPECT_THROW(dataset.read_as(DType::f64, bytes), DataError);
+  EXPECT_THROW(dataset.read_rows(1, 2, bytes), DataError);
+  EXPECT_THROW(growing.append_rows(std::span(bytes).first(8)), DataError);
+  EXPECT_EQ(growing.shape()[0], 0);
+}
+
+// Promise: a full disk (a limit on file size stands for it) is an exception on close with the system's reason; the
+// library stays usable.
+TEST_F(Hdf5File, AFullDiskIsAnException) {
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  ::getrlimit(RLIMIT_FSIZE, &old);
+  const rlimit small{1000, old.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  std::string text;
+  try {
+    auto file = File::create(folder_ / "full.h5");
+    for (int i = 0; i < 20; ++i) (void)file.create_dataset("/g/x" + std::to_string(i), DType::f32, {1000});
+    file.close();
+  } catch (const DataError& error) {
+    text = error.what();
+  }
+  ::setrlimit(RLIMIT_FSIZE, &old);
+  EXPECT_NE(text.find("full.h5"), std::string::npos) << text;
+  EXPECT_NE(text.find("File too large"), std::string::npos) << text;
+  auto file = File::create(folder_ / "full.h5");
+  (void)file.create_dataset("/x", DType::f32, {1000});
+  file.close();
+}
+
+// Promise: a user block is left alone by HDF5 and skipped by readers.
+TEST_F(Hdf5File, UserBlocksAreSkipped) {
+  const auto path = folder_ / "block.h5";
+  auto file = File::create(path, 512);
+  file.write_text("/t", "text");
+  file.close();
+  {
+    std::fstream raw(path, std::ios::in | std::ios::out | std::ios::binary);
+    raw << "a title";
+  }
+  EXPECT_EQ(File::open_read_only(path).read_text("/t"), "text");
+}
+
+// Promise: threads may use the library at once: the wrapper takes turns.
+TEST_F(Hdf5File, ThreadsTakeTurns) {
+  const auto work = [this](int thread) {
+    for (std::int32_t i = 0; i < 20; ++i) {
+      const auto path = folder_ / ("thread" + std::to_string(thread) + ".h5");
+      const std::vector<std::int32_t> values{i, thread};
+      auto file = File::create(path);
+      file.create_dataset("/x", DType::i32, {2}).write(std::as_bytes(std::span(values)));
+      file.close();
+      std::vector<std::int32_t> found(2);
+      File::open_read_only(path).open_dataset("/x").read(std::as_writable_bytes(std::span(found)));
+      EXPECT_EQ(found, values);
+    }
+  };
+  std::thread other(work, 1);
+  work(0);
+  other.join();
 }
 
 }  // namespace
