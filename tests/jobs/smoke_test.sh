@@ -1,0 +1,31 @@
+# Promise: the smoke recipe runs from nothing on 2 ranks, gives the same weights on the guarded device, and what it leaves can be
+# inspected, evaluated and used to write.
+source "$(dirname "$0")/support.sh" "$@"
+
+for device in cpu cpu-guarded; do
+  ranks 2 run --config configs/recipes/smoke.cfg --run.folder="$work/$device" --run.device=$device > "$work/log" 2>&1 ||
+    { cat "$work/log"; fail "the smoke recipe on $device"; }
+done
+hash=$(content_hash "$work/cpu")
+[ -n "$hash" ] && [ "$hash" = "$(content_hash "$work/cpu-guarded")" ] || fail "the guarded device gives other weights"
+for name in config.resolved.cfg recipe_state.json summary.json summary.md stages/pretrain/metrics.jsonl; do
+  [ -s "$work/cpu/$name" ] || fail "$name is missing"
+done
+[ "$(grep -c '"loss"' "$work/cpu/stages/pretrain/metrics.jsonl")" -eq 40 ] || fail "metrics.jsonl has not one record a step"
+
+# A finished run is not done again, and its resolved configuration is a recipe of its own.
+ranks 2 run --config "$work/cpu/config.resolved.cfg" --run.folder="$work/cpu" 2>&1 | grep -q "pretrain: complete, skipped" ||
+  fail "a finished stage was run again"
+
+"$athanor" evaluate "$work/cpu/stages/pretrain" > "$work/evaluation" 2> /dev/null || fail "evaluate"
+held_out=$(sed -n 's/^| pretrain | [0-9.]* | \([0-9.]*\) .*/\1/p' "$work/cpu/summary.md")
+[ "$(printf '%.4f' "$(sed 's/.*"loss":\([0-9.]*\),.*/\1/' "$work/evaluation")")" = "$held_out" ] || fail "evaluate disagrees with the run: $held_out, $(cat "$work/evaluation")"
+text=$("$athanor" generate "$work/cpu" --prompt="Ada the" --max_new_tokens=20 --seed=3 2> /dev/null) || fail "generate"
+[ "${text:0:7}" = "Ada the" ] || fail "generate does not begin with its prompt"
+[ "$text" = "$("$athanor" generate "$work/cpu" --prompt="Ada the" --max_new_tokens=20 --seed=3 2> /dev/null)" ] || fail "generate does not repeat"
+for command in "" run evaluate generate prepare tokenizer inspect bench; do
+  # shellcheck disable=SC2086
+  "$athanor" $command --help > "$work/help" || fail "$command --help"
+  [ -s "$work/help" ] || fail "$command --help says nothing"
+done
+finish
