@@ -24,7 +24,13 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
   for (const std::string& name : configuration.stages()) {
     (void)make_stage(configuration.stage(name).kind);
     configuration.validate(name);
-    configuration.job(name).optimizer.validate(configuration.job(name).data.batch_sequences);
+    const JobOptions options = configuration.job(name);
+    options.optimizer.validate(options.data.batch_sequences);
+    try {
+      (void)device_from_string(options.run.device);
+    } catch (const ConfigError& error) {
+      throw ConfigError("run.device (from " + configuration.origin("run.device", name) + "): " + error.what());
+    }
   }
   const JobOptions shared = configuration.job();
   const std::string config_text = configuration.text();

@@ -36,8 +36,8 @@ status=$?
 grep -q "latin.txt" "$work/err" || fail "text that is no UTF-8: the file is not named: $(cat "$work/err")"
 
 # A token file that was cut short.
-"$athanor" prepare --input=README.md --input=LICENSE --output="$work/tokens.h5" > /dev/null 2>&1 ||
-  { cp README.md "$work/a.txt"; "$athanor" prepare "$work/a.txt" --output="$work/tokens.h5" > /dev/null || fail "prepare"; }
+cp LICENSE "$work/license.txt"
+"$athanor" prepare "$work/license.txt" --output="$work/tokens.h5" > /dev/null || fail "prepare"
 head -c 3000 "$work/tokens.h5" > "$work/short.h5"
 expect 1 "short.h5" "${smoke[@]}" --data.train="$work/short.h5"
 before=$(cksum < "$work/tokens.h5")
