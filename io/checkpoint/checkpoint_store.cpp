@@ -129,8 +129,12 @@ void CheckpointStore::take_snapshot(std::span<const NamedShard> shards, Stream& 
 }
 
 void CheckpointStore::save(const RunState& state, std::span<const NamedShard> shards, Stream& stream) {
-  finish();
-  stall_seconds_ = 0.0;
+  double waited = 0.0;
+  {
+    const StallTimer timer(waited);
+    finish();
+  }
+  stall_seconds_ = waited;
   const StallTimer timer(stall_seconds_);
   state_ = state;
   temporary_ = folder_ / (checkpoint_folder::step_name(state.step) + ".tmp");
@@ -209,7 +213,6 @@ void CheckpointStore::poll() {
 void CheckpointStore::finish() {
   if (stage_ == Stage::idle) return;
   while (stage_ != Stage::idle) {
-    const StallTimer timer(stall_seconds_);
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return done_; });

@@ -32,8 +32,10 @@ class CheckpointStore {
     std::int64_t keep_last = 3;  ///< finished checkpoints kept; 0: all
   };
   struct Statistics {
-    std::int64_t saves = 0;            ///< finished
-    double stall_seconds = 0.0;        ///< training time lost to the last finished save, waiting for its end included
+    std::int64_t saves = 0;  ///< finished
+    /// Training time lost to the last finished save: in save(), a wait for the save before included, and in poll(). An
+    /// explicit finish() is no training time.
+    double stall_seconds = 0.0;
     double total_stall_seconds = 0.0;  ///< to all of them
     double write_seconds = 0.0;        ///< of the last finished save's shard on this rank, beside the training
     std::size_t bytes = 0;             ///< of that shard's tensors
