@@ -1,17 +1,17 @@
 // One element at a time: sums, scaling, biases, SwiGLU. Outputs may be the tensors of inputs: an element is read before
-// it is written, which `omp simd` relies on.
+// it is written.
 #include "src/backend/cpu/column_sums.hpp"
 #include "src/backend/cpu/cpu_backend.hpp"
 #include "src/backend/cpu/kernel.hpp"
-#include "src/backend/cpu/vector_math.hpp"
+#include "src/backend/cpu/lanes.hpp"
 
 namespace athanor {
 namespace {
 
 using cpu::data;
+using cpu::for_lanes;
 using cpu::load;
 using cpu::parallel_rows;
-using cpu::put;
 using cpu::require;
 
 constexpr std::int64_t kPieceElements = 8192;
@@ -27,12 +27,12 @@ void CpuBackend::add(Tensor out, const Tensor& a, const Tensor& b, Stream& strea
   require_alike("add", out, b);
   cpu::dispatch_floating(out.dtype(), "add", [&](auto type) {
     using T = decltype(type);
+    using Acc = cpu::acc_t<T>;
     run_on(stream, [=] {
       T* to = data<T>(out);
       const T *left = data<T>(a), *right = data<T>(b);
       parallel_rows(out.numel(), kPieceElements, 3 * sizeof(T), [&](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) put(to[i], load(left[i]) + load(right[i]));
+        for_lanes<Acc>(begin, end, [=](auto at) { at.put(to, at.load(left) + at.load(right)); });
       });
     });
   });
@@ -41,12 +41,12 @@ void CpuBackend::add(Tensor out, const Tensor& a, const Tensor& b, Stream& strea
 void CpuBackend::scale(Tensor x, double factor, Stream& stream) {
   cpu::dispatch_floating(x.dtype(), "scale", [&](auto type) {
     using T = decltype(type);
+    using Acc = cpu::acc_t<T>;
     run_on(stream, [=] {
       T* values = data<T>(x);
-      const auto by = static_cast<cpu::acc_t<T>>(factor);
+      const auto by = static_cast<Acc>(factor);
       parallel_rows(x.numel(), kPieceElements, 2 * sizeof(T), [&](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) put(values[i], load(values[i]) * by);
+        for_lanes<Acc>(begin, end, [=](auto at) { at.put(values, at.load(values) * by); });
       });
     });
   });
@@ -58,14 +58,14 @@ void CpuBackend::add_bias(Tensor x_TO, const Tensor& b_O, Stream& stream) {
           b_O);
   cpu::dispatch_floating(x_TO.dtype(), "add_bias", [&](auto type) {
     using T = decltype(type);
+    using Acc = cpu::acc_t<T>;
     run_on(stream, [=] {
       T* x = data<T>(x_TO);
       const T* bias = data<T>(b_O);
       parallel_rows(rows, 16, columns * std::int64_t{sizeof(T)} * 2, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t r = begin; r < end; ++r) {
           T* row = x + r * columns;
-#pragma omp simd
-          for (std::int64_t i = 0; i < columns; ++i) put(row[i], load(row[i]) + load(bias[i]));
+          for_lanes<Acc>(0, columns, [=](auto at) { at.put(row, at.load(row) + at.load(bias)); });
         }
       });
     });
@@ -78,9 +78,10 @@ void CpuBackend::bias_backward(Tensor db_O, const Tensor& dy_TO, Stream& stream)
           "a gradient of the rows' width and accumulation type", db_O, dy_TO);
   cpu::dispatch_floating(dy_TO.dtype(), "bias_backward", [&](auto type) {
     using T = decltype(type);
+    using Acc = cpu::acc_t<T>;
     run_on(stream, [=] {
       const T* dy = data<T>(dy_TO);
-      cpu::add_column_sums(data<cpu::acc_t<T>>(db_O), rows, columns,
+      cpu::add_column_sums(data<Acc>(db_O), rows, columns,
                            [=](std::int64_t r, std::int64_t c) { return load(dy[r * columns + c]); });
     });
   });
@@ -91,15 +92,15 @@ void CpuBackend::swiglu_forward(Tensor y_TF, const Tensor& gate_TF, const Tensor
   require_alike("swiglu_forward", y_TF, up_TF);
   cpu::dispatch_floating(y_TF.dtype(), "swiglu_forward", [&](auto type) {
     using T = decltype(type);
+    using Acc = cpu::acc_t<T>;
     run_on(stream, [=] {
       T* y = data<T>(y_TF);
       const T *gate = data<T>(gate_TF), *up = data<T>(up_TF);
       parallel_rows(y_TF.numel(), kPieceElements, 8 * sizeof(T), [&](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) {
-          const auto g = load(gate[i]);
-          put(y[i], g * cpu::sigmoid(g) * load(up[i]));
-        }
+        for_lanes<Acc>(begin, end, [=](auto at) {
+          const auto g = at.load(gate);
+          at.put(y, g * cpu::sigmoid_lanes(g) * at.load(up));
+        });
       });
     });
   });
@@ -115,13 +116,12 @@ void CpuBackend::swiglu_backward(Tensor dgate_TF, Tensor dup_TF, const Tensor& d
       T *dgate = data<T>(dgate_TF), *dup = data<T>(dup_TF);
       const T *dy = data<T>(dy_TF), *gate = data<T>(gate_TF), *up = data<T>(up_TF);
       parallel_rows(dy_TF.numel(), kPieceElements, 10 * sizeof(T), [&](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) {
+        for_lanes<Acc>(begin, end, [=](auto at) {
           // silu(g) = g s; silu'(g) = s (1 + g (1 - s)).
-          const Acc d = load(dy[i]), g = load(gate[i]), u = load(up[i]), s = cpu::sigmoid(g);
-          put(dgate[i], d * u * s * (Acc{1} + g * (Acc{1} - s)));
-          put(dup[i], d * g * s);
-        }
+          const auto d = at.load(dy), g = at.load(gate), u = at.load(up), s = cpu::sigmoid_lanes(g);
+          at.put(dgate, d * u * s * (1 + g * (1 - s)));
+          at.put(dup, d * g * s);
+        });
       });
     });
   });

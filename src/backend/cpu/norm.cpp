@@ -5,15 +5,17 @@
 #include "src/backend/cpu/column_sums.hpp"
 #include "src/backend/cpu/cpu_backend.hpp"
 #include "src/backend/cpu/kernel.hpp"
+#include "src/backend/cpu/lanes.hpp"
 
 namespace athanor {
 namespace {
 
 using cpu::data;
+using cpu::for_lanes;
 using cpu::load;
 using cpu::parallel_rows;
-using cpu::put;
 using cpu::require;
+using cpu::sum_lanes;
 
 constexpr std::int64_t kPieceRows = 16;
 
@@ -26,25 +28,6 @@ std::pair<std::int64_t, std::int64_t> norm_shape(std::string_view op, const Tens
   require(rstd_T.numel() == rows && rstd_T.dtype() == accumulation_dtype(x_TD.dtype()), op,
           "one rstd a row, of the accumulation type", rstd_T, x_TD);
   return {rows, width};
-}
-
-/// sum over i < width of term(i) in 64 lanes, then the lanes, then the rest.
-template <class Acc, class Term>
-Acc row_sum(std::int64_t width, const Term& term) {
-  constexpr std::int64_t kLanes = 512 / std::int64_t{sizeof(Acc)};
-  Acc lanes[kLanes] = {};
-  std::int64_t i = 0;
-  for (; i + kLanes <= width; i += kLanes) {
-#pragma omp simd
-    for (std::int64_t l = 0; l < kLanes; ++l) lanes[l] += term(i + l);
-  }
-  Acc sum{};
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t l = 0; l < kLanes; ++l) sum += lanes[l];
-  Acc rest{};
-#pragma omp simd reduction(+ : rest)
-  for (std::int64_t l = i; l < width; ++l) rest += term(l);
-  return sum + rest;
 }
 
 }  // namespace
@@ -65,11 +48,13 @@ void CpuBackend::rms_norm_forward(Tensor y_TD, Tensor rstd_T, const Tensor& x_TD
         for (std::int64_t t = begin; t < end; ++t) {
           const T* x = x_rows + t * width;
           T* y = y_rows + t * width;
-          const Acc squares = row_sum<Acc>(width, [=](std::int64_t i) { return load(x[i]) * load(x[i]); });
+          const Acc squares = sum_lanes<Acc>(width, [=](auto at) {
+            const auto value = at.load(x);
+            return value * value;
+          });
           const Acc rstd = Acc{1} / std::sqrt(squares / static_cast<Acc>(width) + static_cast<Acc>(eps));
           rstds[t] = rstd;
-#pragma omp simd
-          for (std::int64_t i = 0; i < width; ++i) put(y[i], load(x[i]) * rstd * load(w[i]));
+          for_lanes<Acc>(0, width, [=](auto at) { at.put(y, at.load(x) * rstd * at.load(w)); });
         }
       });
     });
@@ -96,18 +81,15 @@ void CpuBackend::rms_norm_backward_input(Tensor dx_TD, const Tensor& dy_TD, cons
           const T *dy = dy_rows + t * width, *x = x_rows + t * width;
           T* dx = dx_rows + t * width;
           const Acc rstd = rstds[t];
-          const Acc dot = row_sum<Acc>(width, [=](std::int64_t i) { return load(dy[i]) * load(w[i]) * load(x[i]); });
+          const Acc dot = sum_lanes<Acc>(width, [=](auto at) { return at.load(dy) * at.load(w) * at.load(x); });
           // dx = rstd * (w dy - x * rstd^2 * mean(w dy x)).
           const Acc pull = rstd * rstd * dot / static_cast<Acc>(width);
-          if (residual_rows) {
-            const T* residual = residual_rows + t * width;
-#pragma omp simd
-            for (std::int64_t i = 0; i < width; ++i)
-              put(dx[i], load(residual[i]) + rstd * (load(dy[i]) * load(w[i]) - load(x[i]) * pull));
-          } else {
-#pragma omp simd
-            for (std::int64_t i = 0; i < width; ++i) put(dx[i], rstd * (load(dy[i]) * load(w[i]) - load(x[i]) * pull));
-          }
+          const T* residual = residual_rows ? residual_rows + t * width : nullptr;
+          const auto gradient = [=](auto at) { return rstd * (at.load(dy) * at.load(w) - at.load(x) * pull); };
+          if (residual)
+            for_lanes<Acc>(0, width, [=](auto at) { at.put(dx, at.load(residual) + gradient(at)); });
+          else
+            for_lanes<Acc>(0, width, [=](auto at) { at.put(dx, gradient(at)); });
         }
       });
     });

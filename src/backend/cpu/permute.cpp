@@ -5,19 +5,18 @@
 
 #include "src/backend/cpu/cpu_backend.hpp"
 #include "src/backend/cpu/kernel.hpp"
+#include "src/backend/cpu/lanes.hpp"
 #include "src/backend/cpu/row_ids.hpp"
 
 namespace athanor {
 namespace {
 
 using cpu::data;
-using cpu::load;
+using cpu::for_lanes;
 using cpu::parallel_rows;
-using cpu::put;
 using cpu::require;
 
 constexpr std::int64_t kPieceRows = 16;
-constexpr std::int64_t kBlock = 256;  ///< columns summed at a time
 
 /// Shapes of y_TD, x_RD, row_of_TK and weights_TK (optional), checked.
 struct Unpermuted {
@@ -100,20 +99,17 @@ void CpuBackend::unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& r
       T* y = data<T>(y_TD);
       const std::int64_t row_bytes = (u.top_k + 1) * u.width * std::int64_t{sizeof(T)};
       parallel_rows(u.tokens, kPieceRows, row_bytes, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t t = begin; t < end; ++t)
-          for (std::int64_t first = 0; first < u.width; first += kBlock) {
-            const std::int64_t count = std::min(kBlock, u.width - first);
-            Acc sum[kBlock] = {};
-            for (std::int64_t k = 0; k < u.top_k; ++k) {
-              const T* row = x + rows[t * u.top_k + k] * u.width + first;
-              const Acc weight = weights ? weights[t * u.top_k + k] : Acc{1};
-#pragma omp simd
-              for (std::int64_t i = 0; i < count; ++i) sum[i] += weight * load(row[i]);
-            }
-            T* out = y + t * u.width + first;
-#pragma omp simd
-            for (std::int64_t i = 0; i < count; ++i) put(out[i], sum[i]);
-          }
+        for (std::int64_t t = begin; t < end; ++t) {
+          const auto* row_of_K = rows + t * u.top_k;
+          const Acc* weights_K = weights ? weights + t * u.top_k : nullptr;
+          T* out = y + t * u.width;
+          for_lanes<Acc>(0, u.width, [=](auto at) {
+            cpu::Lanes<Acc> sum{};
+            for (std::int64_t k = 0; k < u.top_k; ++k)
+              sum += at.load(x + row_of_K[k] * u.width) * (weights_K ? weights_K[k] : Acc{1});
+            at.put(out, sum);
+          });
+        }
       });
     });
   });
@@ -141,15 +137,11 @@ void CpuBackend::unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const
             const std::int64_t pair = t * u.top_k + k, row = rows[pair];
             const T *dy_row = dy + t * u.width, *x_row = x + row * u.width;
             if (dweights) {
-              Acc dot{};
-#pragma omp simd reduction(+ : dot)
-              for (std::int64_t i = 0; i < u.width; ++i) dot += load(dy_row[i]) * load(x_row[i]);
-              dweights[pair] = dot;
+              dweights[pair] = cpu::sum_lanes<Acc>(u.width, [=](auto at) { return at.load(dy_row) * at.load(x_row); });
             }
             const Acc weight = weights ? weights[pair] : Acc{1};
             T* dx_row = dx + row * u.width;
-#pragma omp simd
-            for (std::int64_t i = 0; i < u.width; ++i) put(dx_row[i], weight * load(dy_row[i]));
+            for_lanes<Acc>(0, u.width, [=](auto at) { at.put(dx_row, weight * at.load(dy_row)); });
           }
       });
     });

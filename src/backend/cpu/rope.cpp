@@ -1,4 +1,6 @@
 // Rotary position embedding in place: entry pairs (a, b) of a head become (a cos - b sin, a sin + b cos).
+#include <bit>
+
 #include "src/backend/cpu/cpu_backend.hpp"
 #include "src/backend/cpu/kernel.hpp"
 #include "src/backend/cpu/row_ids.hpp"
@@ -21,6 +23,21 @@ void rotate(T* x, const Acc* cosines, const Acc* sines, std::int64_t pairs, Acc 
     const Acc a = load(x[first]), b = load(x[second]), c = cosines[i], s = sign * sines[i];
     put(x[first], a * c - b * s);
     put(x[second], a * s + b * c);
+  }
+}
+
+/// A neighbouring pair of bf16 is one 32-bit word, the first in its lower half: loops over words vectorise.
+template <>
+void rotate<RopeLayout::interleaved>(bf16* x, const float* cosines, const float* sines, std::int64_t pairs,
+                                     float sign) {
+  static_assert(std::endian::native == std::endian::little);
+  typedef std::uint32_t Word __attribute__((may_alias, aligned(2)));
+  Word* words = reinterpret_cast<Word*>(x);
+#pragma omp simd
+  for (std::int64_t i = 0; i < pairs; ++i) {
+    const float a = std::bit_cast<float>(words[i] << 16), b = std::bit_cast<float>(words[i] & 0xffff0000U);
+    const float c = cosines[i], s = sign * sines[i];
+    words[i] = bf16::rounded_bits(a * c - b * s) | std::uint32_t{bf16::rounded_bits(a * s + b * c)} << 16;
   }
 }
 

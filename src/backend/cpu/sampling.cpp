@@ -2,8 +2,8 @@
 // its place in the batch. Truncations run in the order top_k, top_p, min_p on tokens sorted by falling probability
 // (lower id first on a tie): each keeps a first part of that order and at least one token. What is kept is drawn from
 // in the order of ids. Temperature 0 takes the largest logit and reports its log-probability at temperature 1.
+#include <bit>
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 #include "src/backend/cpu/cpu_backend.hpp"
@@ -17,19 +17,19 @@ using cpu::data;
 using cpu::load;
 using cpu::require;
 
-/// Scratch of a thread for one row at a time: probabilities relative to the largest, and ids.
+constexpr std::int64_t kBlock = 64;  ///< weights summed at a time
+
+/// Scratch of a thread for one row at a time.
 template <class Acc>
 struct RowScratch {
-  std::vector<Acc> weights;
-  std::vector<double> block_sums;
-  std::vector<std::int32_t> ids;
+  std::vector<Acc> weights;        ///< probabilities relative to the largest
+  std::vector<double> block_sums;  ///< of kBlock weights each
 
   static RowScratch& of_this_thread(std::int64_t vocabulary) {
     thread_local RowScratch scratch;
-    if (scratch.ids.size() < static_cast<std::size_t>(vocabulary)) {
+    if (scratch.weights.size() < static_cast<std::size_t>(vocabulary)) {
       scratch.weights.resize(static_cast<std::size_t>(vocabulary));
-      scratch.block_sums.resize(static_cast<std::size_t>(vocabulary));
-      scratch.ids.resize(static_cast<std::size_t>(vocabulary));
+      scratch.block_sums.resize(static_cast<std::size_t>(vocabulary / kBlock + 1));
     }
     return scratch;
   }
@@ -43,74 +43,94 @@ std::int32_t largest(const T* logits, std::int64_t vocabulary) {
   return static_cast<std::int32_t>(best);
 }
 
-/// Ids in falling order of weight, sorted only as far as is asked for.
+/// What the truncations keep: a first part of the falling order, found without sorting. Weights are not negative, so
+/// their bits as integers have their order; thresholds are found bit by bit, each with one pass over the weights.
 template <class Acc>
-class FallingOrder {
+class Kept {
  public:
-  FallingOrder(const Acc* weights, std::int32_t* ids, std::int64_t count)
-      : weights_(weights), ids_(ids), count_(count) {
-    std::iota(ids, ids + count, 0);
+  Kept(const Acc* weights, std::int64_t count) : weights_(weights), count_(count), ties_(count) {}
+
+  void limit_count(std::int64_t top_k) {
+    threshold_ = highest_with([&](Bits t) { return count_from(t) >= top_k; });
+    ties_ = top_k - count_from(threshold_ + 1);
   }
-  void sort_first(std::int64_t wanted) {
-    while (sorted_ < wanted) {
-      const std::int64_t next = std::min(count_, std::max(wanted, std::max<std::int64_t>(64, 4 * sorted_)));
-      const auto before = [weights = weights_](std::int32_t a, std::int32_t b) {
-        return weights[a] != weights[b] ? weights[a] > weights[b] : a < b;
-      };
-      if (next < count_) std::nth_element(ids_ + sorted_, ids_ + next, ids_ + count_, before);
-      std::sort(ids_ + sorted_, ids_ + next, before);
-      sorted_ = next;
+
+  void limit_mass(double top_p) {
+    const double all = sum_from(threshold_ + 1) + static_cast<double>(ties_) * value(threshold_);
+    const double wanted = top_p * all;
+    const Bits old = threshold_;
+    threshold_ = std::max(old, highest_with([&](Bits t) { return t <= old || sum_from(t) >= wanted; }));
+    const std::int64_t most = threshold_ == old ? ties_ : count_from(threshold_) - count_from(threshold_ + 1);
+    const double above = sum_from(threshold_ + 1);
+    for (ties_ = 0; ties_ < most && above + static_cast<double>(ties_) * value(threshold_) < wanted;) ++ties_;
+  }
+
+  /// Keeps weights of at least `least`, which some weight is.
+  void limit_ratio(double least) {
+    Bits lowest = std::bit_cast<Bits>(static_cast<Acc>(least));
+    if (value(lowest) < least) ++lowest;
+    if (lowest <= threshold_) return;
+    threshold_ = lowest - 1;
+    ties_ = 0;
+  }
+
+  /// Sets the weights that are not kept to 0; of equal ones at the border the lower ids stay.
+  void clear_others(Acc* weights) const {
+    std::int64_t left = ties_;
+    for (std::int64_t i = 0; i < count_; ++i) {
+      const Bits bits = std::bit_cast<Bits>(weights[i]);
+      if (bits > threshold_ || (bits == threshold_ && left-- > 0)) continue;
+      weights[i] = Acc{0};
     }
-  }
-  Acc weight(std::int64_t place) {
-    sort_first(place + 1);
-    return weights_[ids_[place]];
   }
 
  private:
+  using Bits = std::conditional_t<std::is_same_v<Acc, double>, std::uint64_t, std::uint32_t>;
+  static double value(Bits bits) { return static_cast<double>(std::bit_cast<Acc>(bits)); }
+
+  std::int64_t count_from(Bits t) const {
+    const Acc* weights = weights_;  // read through `this` the loop would gather
+    std::int32_t count = 0;
+#pragma omp simd reduction(+ : count)
+    for (std::int64_t i = 0; i < count_; ++i) count += std::bit_cast<Bits>(weights[i]) >= t ? 1 : 0;
+    return count;
+  }
+  double sum_from(Bits t) const {
+    const Acc* weights = weights_;
+    double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = 0; i < count_; ++i) {
+      // By a mask: a choice between numbers is a branch to the compiler, and the loop would not vectorise.
+      const Bits bits = std::bit_cast<Bits>(weights[i]), mask = Bits{0} - static_cast<Bits>(bits >= t);
+      sum += value(bits & mask);
+    }
+    return sum;
+  }
+  /// The largest bits t of a number from 0 to 1 for which `holds`, which holds for 0 and up to some border.
+  template <class Holds>
+  static Bits highest_with(const Holds& holds) {
+    const Bits one = std::bit_cast<Bits>(Acc{1});
+    Bits t = 0;
+    for (Bits bit = std::bit_floor(one); bit > 0; bit >>= 1)
+      if ((t | bit) <= one && holds(t | bit)) t |= bit;
+    return t;
+  }
+
   const Acc* weights_;
-  std::int32_t* ids_;
-  std::int64_t count_, sorted_ = 0;
+  std::int64_t count_;
+  Bits threshold_ = 0;  ///< weights above it are kept,
+  std::int64_t ties_;   ///< and so many equal to it
 };
 
-/// How many of the falling order stay.
+/// The id at which the running sum of weights passes `uniform` of their total. Sums of blocks are made first, so that
+/// most of a large vocabulary is skipped.
 template <class Acc>
-std::int64_t kept_tokens(FallingOrder<Acc>& order, const Acc* weights, std::int64_t vocabulary,
-                         const SamplingArgs& args) {
-  std::int64_t kept = vocabulary;
-  double total = 0.0;
-  if (args.top_k > 0 && args.top_k < vocabulary) {
-    kept = args.top_k;
-    for (std::int64_t i = 0; i < kept; ++i) total += static_cast<double>(order.weight(i));
-  } else {
-    for (std::int64_t i = 0; i < vocabulary; ++i) total += static_cast<double>(weights[i]);
-  }
-  if (args.top_p < 1.0) {
-    double sum = 0.0;
-    for (std::int64_t i = 0; i < kept; ++i) {
-      sum += static_cast<double>(order.weight(i));
-      if (sum >= args.top_p * total) kept = i + 1;
-    }
-  }
-  if (args.min_p > 0.0) {
-    const double least = args.min_p * static_cast<double>(order.weight(0));
-    for (std::int64_t i = 1; i < kept; ++i)
-      if (static_cast<double>(order.weight(i)) < least) kept = i;
-  }
-  return kept;
-}
-
-/// The id at which the running sum of weights, in order of ids, passes `uniform` of their total. `id_at(i)` is the i-th
-/// of `count` ids. Sums of 64 are made first, so that a large vocabulary is mostly skipped.
-template <class Acc, class IdAt>
-std::int32_t draw(const Acc* weights, double* block_sums, std::int64_t count, const IdAt& id_at, double uniform) {
-  constexpr std::int64_t kBlock = 64;
+std::int32_t draw(const Acc* weights, double* block_sums, std::int64_t count, double uniform) {
   double total = 0.0;
   for (std::int64_t begin = 0; begin < count; begin += kBlock) {
     double sum = 0.0;
 #pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = begin; i < std::min(begin + kBlock, count); ++i)
-      sum += static_cast<double>(weights[id_at(i)]);
+    for (std::int64_t i = begin; i < std::min(begin + kBlock, count); ++i) sum += static_cast<double>(weights[i]);
     block_sums[begin / kBlock] = sum;
     total += sum;
   }
@@ -124,15 +144,15 @@ std::int32_t draw(const Acc* weights, double* block_sums, std::int64_t count, co
     }
     end = std::min(begin + kBlock, count);
     for (std::int64_t i = begin; i < end; ++i) {
-      sum += static_cast<double>(weights[id_at(i)]);
-      if (sum > wanted) return id_at(i);
+      sum += static_cast<double>(weights[i]);
+      if (sum > wanted) return static_cast<std::int32_t>(i);
     }
     break;
   }
   // Rounding let no running sum pass: the last token that can be drawn.
   for (std::int64_t i = end; i-- > 0;)
-    if (weights[id_at(i)] > Acc{0}) return id_at(i);
-  return id_at(0);
+    if (weights[i] > Acc{0}) return static_cast<std::int32_t>(i);
+  return 0;
 }
 
 template <class T>
@@ -141,24 +161,21 @@ std::int32_t sample_row(const T* logits, std::int64_t vocabulary, cpu::acc_t<T> 
   using Acc = cpu::acc_t<T>;
   auto& scratch = RowScratch<Acc>::of_this_thread(vocabulary);
   Acc* weights = scratch.weights.data();
-  double* sums = scratch.block_sums.data();
 #pragma omp simd
   for (std::int64_t i = 0; i < vocabulary; ++i) {
     // NaN, which has no order, counts as 0; the row's log-probability is NaN then and tells.
     const Acc weight = cpu::exp(load(logits[i]) * factor - highest);
-    weights[i] = weight >= Acc{0} ? weight : Acc{0};
+    weights[i] = weight > Acc{0} ? weight : Acc{0};
   }
-  const bool all = (args.top_k <= 0 || args.top_k >= vocabulary) && args.top_p >= 1.0 && args.min_p <= 0.0;
-  if (all)
-    return draw(
-        weights, sums, vocabulary, [](std::int64_t i) { return static_cast<std::int32_t>(i); }, uniform);
-  std::int32_t* ids = scratch.ids.data();
-  FallingOrder<Acc> order(weights, ids, vocabulary);
-  const std::int64_t kept = kept_tokens(order, weights, vocabulary, args);
-  order.sort_first(kept);
-  std::sort(ids, ids + kept);
-  return draw(
-      weights, sums, kept, [ids](std::int64_t i) { return ids[i]; }, uniform);
+  const bool some_k = args.top_k > 0 && args.top_k < vocabulary, some_p = args.top_p < 1.0;
+  if (some_k || some_p || args.min_p > 0.0) {
+    Kept<Acc> kept(weights, vocabulary);
+    if (some_k) kept.limit_count(args.top_k);
+    if (some_p) kept.limit_mass(args.top_p);
+    if (args.min_p > 0.0) kept.limit_ratio(args.min_p);
+    kept.clear_others(weights);
+  }
+  return draw(weights, scratch.block_sums.data(), vocabulary, uniform);
 }
 
 }  // namespace
@@ -170,8 +187,8 @@ void CpuBackend::sample(Tensor ids_R, Tensor logprobs_R, const Tensor& logits_RV
   require(logprobs_R.numel() == rows && logprobs_R.dtype() == accumulation_dtype(logits_RV.dtype()), "sample",
           "one log-probability a row, of the accumulation type", logprobs_R, logits_RV);
   require(keys_R.numel() == rows && keys_R.dtype() == DType::i64, "sample", "one i64 key a row", keys_R, logits_RV);
-  require(vocabulary > 0 && args.temperature >= 0.0 && args.top_p > 0.0, "sample",
-          "a temperature of at least 0, top_p above 0 and a vocabulary", logits_RV);
+  require(vocabulary > 0 && args.temperature >= 0.0 && args.top_p > 0.0 && args.min_p <= 1.0, "sample",
+          "a temperature of at least 0, top_p above 0, min_p of at most 1 and a vocabulary", logits_RV);
   cpu::dispatch_floating(logits_RV.dtype(), "sample", [&](auto type) {
     using T = decltype(type);
     using Acc = cpu::acc_t<T>;

@@ -1,4 +1,5 @@
 // Choosing tokens: distribution, truncations, determinism, log-probabilities.
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -80,6 +81,24 @@ TEST_P(SamplingTest, TakesTheLargest) {
   EXPECT_EQ(sample(logits_RV, {1, 2}, {.temperature = 0.0}).ids, (std::vector<std::int32_t>{1, 0}));
   EXPECT_EQ(sample(logits_RV, {1, 2}, {.top_k = 1}).ids, (std::vector<std::int32_t>{1, 0}));
   EXPECT_EQ(sample(logits_RV, {1, 2}, {.top_p = 1e-9}).ids, (std::vector<std::int32_t>{1, 0}));
+}
+
+// Promise: of equal tokens at the border of a truncation the lower ids stay, as many as are needed.
+TEST_P(SamplingTest, CutsTiesByTheLowerId) {
+  const std::int64_t vocabulary = 150, draws = 400;
+  std::vector<double> row(static_cast<std::size_t>(vocabulary), -1.0);
+  for (std::size_t id = 20; id < 120; ++id) row[id] = 2.0;  // a hundred equal ones
+  std::vector<double> rows;
+  for (std::int64_t r = 0; r < draws; ++r) rows.insert(rows.end(), row.begin(), row.end());
+  const Tensor logits_RV = tensor(rows, {draws, vocabulary}, dtype());
+  const auto kept = [&](const SamplingArgs& args) {
+    const auto ids = sample(logits_RV, keys_from(0, draws), args).ids;
+    return std::pair(*std::min_element(ids.begin(), ids.end()), *std::max_element(ids.begin(), ids.end()));
+  };
+  EXPECT_EQ(kept({.top_k = 5}), std::pair(20, 24));
+  EXPECT_EQ(kept({.top_p = 0.0399, .top_k = 100}), std::pair(20, 23));
+  EXPECT_EQ(kept({.top_p = 0.5, .top_k = 8}), std::pair(20, 23));
+  EXPECT_EQ(kept({.top_k = 3, .min_p = 1.0}), std::pair(20, 22));
 }
 
 // Promise: at temperature 1 the log-probability is, bit for bit, the loss training computes for that token.
