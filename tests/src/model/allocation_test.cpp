@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/src/model/toy_models.hpp"
-#include "tests/support/counting_new.hpp"
+#include "tests/support/heap_counter.hpp"
 
 namespace athanor {
 namespace {
@@ -14,10 +14,10 @@ TEST_P(SteadyState, AllocatesNothing) {
   testing::ModelBench bench(testing::toy_models().at(GetParam()), DType::f32);
   const MicroBatch batch = bench.batch();
   for (int step = 0; step < 4; ++step) bench.train(batch, step % 2);
-  const std::int64_t before = testing::heap_allocations();
+  const std::int64_t before = heap_allocations();
   const std::int64_t from_system = bench.ops().arena().statistics().system_allocations;
   for (int step = 0; step < 4; ++step) bench.train(batch, step % 2);
-  EXPECT_EQ(testing::heap_allocations() - before, 0);
+  EXPECT_EQ(heap_allocations() - before, 0);
   EXPECT_EQ(bench.ops().arena().statistics().system_allocations, from_system);
 }
 
