@@ -84,7 +84,11 @@ void RawFile::start_writeback(std::int64_t offset, std::int64_t bytes) noexcept 
 }
 
 void RawFile::sync() {
-  if (::fsync(descriptor_) != 0) fail("syncing");
+  int status = 0;
+  do {
+    status = ::fsync(descriptor_);
+  } while (status != 0 && errno == EINTR);
+  if (status != 0) fail("syncing");
 }
 
 }  // namespace athanor
