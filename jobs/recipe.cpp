@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "jobs/same_run.hpp"
 #include "jobs/stages/evaluate.hpp"
 #include "jobs/stages/pretrain.hpp"
 #include "src/base/error.hpp"
@@ -36,6 +37,8 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
   const std::string config_text = configuration.text();
   world.check_same("the resolved configuration", stable_hash(config_text));
   RunFolder folder(shared.run.folder.empty() ? default_folder : shared.run.folder, shared.run.start_over, world);
+  for (const std::string& changed : check_same_run(configuration, folder, world))
+    spdlog::info("changed since: {}", changed);
   folder.write_text("config.resolved.cfg", config_text);
   StopSignal stop(folder.stop_file(), shared.run.time_limit.seconds);
   spdlog::info("run folder {}", folder.path().string());

@@ -4,11 +4,12 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <utility>
 
 #include "io/checkpoint/durable.hpp"
 #include "src/base/error.hpp"
@@ -44,20 +45,33 @@ RunFolder::RunFolder(std::filesystem::path path, bool start_over, HostGroup& ran
 }
 
 void RunFolder::open_on_rank_0(bool start_over) {
-  if (start_over && std::filesystem::exists(path_)) {
+  const bool was_there = std::filesystem::exists(path_) && !std::filesystem::is_empty(path_);
+  if (start_over && was_there && !std::filesystem::exists(path_ / "stages"))
+    throw ConfigError("run.start_over: " + path_.string() +
+                      " holds files but no run, so it is not moved aside; give another --run.folder");
+  // The lock comes first: a folder in which a job is at work is not moved away under it.
+  lock_folder();
+  if (start_over && was_there) {
     int number = 1;
     while (std::filesystem::exists(path_.string() + "." + std::to_string(number))) ++number;
     std::filesystem::rename(path_, path_.string() + "." + std::to_string(number));
+    ::close(std::exchange(lock_, -1));
+    lock_folder();
   }
   std::filesystem::create_directories(path_ / "stages");
+  // A stop that was asked of the job before is done with.
+  std::filesystem::remove(stop_file());
+}
+
+void RunFolder::lock_folder() {
+  std::filesystem::create_directories(path_);
   const auto lock = path_ / ".lock";
   lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (lock_ < 0) throw ConfigError("run.folder: " + lock.string() + " cannot be opened: " + std::strerror(errno));
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0)
-    throw ConfigError("run.folder: another job is running in " + path_.string() +
-                      "; wait for it, stop it or give another --run.folder");
-  // A stop that was asked of the job before is done with.
-  std::filesystem::remove(stop_file());
+  if (::flock(lock_, LOCK_EX | LOCK_NB) == 0) return;
+  ::close(std::exchange(lock_, -1));
+  throw ConfigError("run.folder: another job is running in " + path_.string() +
+                    "; wait for it, stop it or give another --run.folder");
 }
 
 RunFolder::~RunFolder() {

@@ -1,7 +1,7 @@
 // The folder of a run: who holds it, what is done, where things lie. Law: rank 0 reads and writes it; small files are
 // replaced by a rename; one job at a time, kept apart by a lock that dies with its process.
 //   config.resolved.cfg  recipe_state.json  summary.json  summary.md  STOP (made by the user: stop soon)
-//   stages/NAME/{metrics.jsonl, samples.jsonl, data/, checkpoints/}
+//   stages/NAME/{metrics.jsonl, data/, checkpoints/}
 #pragma once
 
 #include <filesystem>
@@ -36,6 +36,7 @@ class RunFolder {
 
  private:
   void open_on_rank_0(bool start_over);
+  void lock_folder();
   void write_state() const;
 
   std::filesystem::path path_;

@@ -9,7 +9,8 @@ void describe(OptionTable& table, RunOptions& run) {
             "everything the run writes; empty: runs/NAME, named as the last configuration file. Holds a run already: "
             "the run goes on where it stopped");
   table.add("start_over", run.start_over,
-            "do not go on with the run that is in the folder: it is moved aside to FOLDER.1, FOLDER.2, ...");
+            "do not go on with the run that is in the folder: it is moved aside to FOLDER.1, FOLDER.2, ... "
+            "Leave it out to go on after a stop");
   table.add("device", run.device, "cpu|cpu-guarded|cuda",
             "where tensors live; cpu-guarded checks that host code leaves them alone");
   table.add("dtype", run.dtype,
