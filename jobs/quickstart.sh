@@ -15,7 +15,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > ranks ? cores / ranks : 1))
 if [ -t 1 ]; then export ATHANOR_PROGRESS=line; fi
 
 jobs/setup.sh
-cmake -S . -B "$build" -G Ninja -DATHANOR_TESTS=OFF -DATHANOR_CUDA="${ATHANOR_CUDA:-off}" > /dev/null
+cmake -S . -B "$build" -G Ninja -DATHANOR_CUDA="${ATHANOR_CUDA:-off}" > /dev/null
 cmake --build "$build" --target athanor
 
 mpirun --oversubscribe --bind-to none -np $ranks "$build/jobs/athanor" run --config configs/recipes/quickstart.cfg \

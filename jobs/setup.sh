@@ -5,6 +5,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache git pkg-config clang-format
+  procps                              # tests look for processes
   libopenmpi-dev openmpi-bin          # processes, control plane, CPU collectives
   libhdf5-dev hdf5-tools              # checkpoints and token files
   libboost-program-options-dev        # options and configuration files
