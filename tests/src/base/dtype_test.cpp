@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -17,6 +18,12 @@ TEST(Bf16, RoundsToNearestEven) {
   EXPECT_EQ(static_cast<float>(bf16(1.0F + 0x1p-8F + 0x1p-16F)), 1.0F + 0x1p-7F);
   EXPECT_TRUE(std::isnan(static_cast<float>(bf16(std::numeric_limits<float>::quiet_NaN()))));
   EXPECT_TRUE(std::isinf(static_cast<float>(bf16(std::numeric_limits<float>::max()))));
+}
+
+// NaN whose upper half alone would be an infinity, or that rounding would carry over, stays NaN.
+TEST(Bf16, KeepsEveryNan) {
+  for (const std::uint32_t bits : {0x7f800001U, 0x7fffffffU, 0xff800001U, 0xffffffffU})
+    EXPECT_TRUE(std::isnan(static_cast<float>(bf16(std::bit_cast<float>(bits))))) << bits;
 }
 
 TEST(DType, NamesRoundTrip) {
