@@ -106,8 +106,8 @@ struct PartVector {
   }
 };
 
-/// Calls f(v) with v.load(row) and v.put(row, value) for the vectors of elements [begin, end). f captures by value: what
-/// it held by reference would be read again after every put.
+/// Calls f(v) with v.load(row) and v.put(row, value) for the vectors of elements [begin, end). f captures by value:
+/// what it held by reference would be read again after every put.
 template <class Acc, class F>
 [[gnu::always_inline]] inline void for_lanes(std::int64_t begin, std::int64_t end, const F& f) {
   constexpr std::int64_t kStep = kLanes<Acc>;
