@@ -10,7 +10,7 @@ packages=(g++ cmake ninja-build ccache git pkg-config clang-format
   libhdf5-dev hdf5-tools              # checkpoints and token files
   libboost-program-options-dev        # options and configuration files
   libgtest-dev libbenchmark-dev       # tests
-  libdnnl-dev                         # CPU matrix products
+  libdnnl-dev ocl-icd-opencl-dev      # CPU matrix products; the CMake file of the first asks for the second
   nlohmann-json3-dev libfmt-dev libspdlog-dev libpcre2-dev libxxhash-dev zlib1g-dev)
 
 fail() {
