@@ -10,13 +10,16 @@
 namespace athanor {
 namespace po = boost::program_options;
 
-Invocation parse_invocation(const std::vector<std::string>& words, const OptionTable& known,
-                            const std::string& positional_key) {
+Invocation parse_invocation(const std::vector<std::string>& words, const CommandLineForm& form) {
+  const std::string& positional_key = form.positional_key;
+  std::vector<std::string> known;
+  for (const OptionTable* table : form.options)
+    for (const auto& row : table->rows()) known.push_back(row.key);
   po::options_description grammar;
   grammar.add_options()("help,h", "")("config", po::value<std::string>());
-  for (const auto& row : known.rows()) grammar.add_options()(row.key.c_str(), po::value<std::string>());
+  for (const std::string& key : known) grammar.add_options()(key.c_str(), po::value<std::string>());
   po::positional_options_description positions;
-  if (!positional_key.empty()) positions.add(positional_key.c_str(), -1);
+  positions.add(positional_key.empty() ? "(word)" : positional_key.c_str(), -1);
 
   std::vector<po::option> options;
   try {
@@ -43,14 +46,9 @@ Invocation parse_invocation(const std::vector<std::string>& words, const OptionT
     } else if (option.string_key.empty() || (positional_key.empty() && option.position_key >= 0)) {
       throw ConfigError(
           fmt::format("{}: \"{}\" is not expected here; options are written --section.key=value", kCommandLine, word));
-    } else if (option.unregistered && word.find('=') == std::string::npos) {
-      const auto keys = [&] {
-        std::vector<std::string> found;
-        for (const auto& row : known.rows()) found.push_back(row.key);
-        return found;
-      }();
-      throw ConfigError(fmt::format("{}: unknown option {}; the nearest is --{}", kCommandLine, word,
-                                    nearest_key(option.string_key, keys)));
+    } else if (option.unregistered && (!form.takes_stage_keys || word.find('=') == std::string::npos)) {
+      throw ConfigError(fmt::format("{}: this command has no option --{}; the nearest it has is --{}", kCommandLine,
+                                    option.string_key, nearest_key(option.string_key, known)));
     } else {
       invocation.assignments.push_back({option.string_key, option.value.empty() ? "" : option.value.front(),
                                         kCommandLine, std::numeric_limits<int>::max(), 0});

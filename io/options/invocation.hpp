@@ -20,10 +20,17 @@ struct Invocation {
   std::vector<Assignment> assignments;  ///< files first, in the order of their precedence; then the command line
 };
 
-/// @param words what stands after the command. @param known options that take a value with or without "=".
-/// @param positional_key where words without dashes go; empty: they are errors.
-/// @throws ConfigError naming the word or the file and line.
-Invocation parse_invocation(const std::vector<std::string>& words, const OptionTable& known,
-                            const std::string& positional_key);
+/// What a command takes.
+struct CommandLineForm {
+  std::vector<const OptionTable*> options;
+  std::string positional_key;  ///< where words without dashes go; empty: they are errors
+  /// Keys of stages' sections ("STAGE.optimizer.lr") are taken too; the Configuration knows whether there is such a
+  /// stage.
+  bool takes_stage_keys = false;
+};
+
+/// @param words what stands after the command.
+/// @throws ConfigError naming the word, with the nearest option of this command, or the file and line.
+Invocation parse_invocation(const std::vector<std::string>& words, const CommandLineForm& form);
 
 }  // namespace athanor

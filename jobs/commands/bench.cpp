@@ -59,7 +59,7 @@ int bench_command(const std::vector<std::string>& words, HostGroup& world) {
   JobOptions shown;
   OptionTable shared;
   describe(shared, shown);
-  const Invocation invocation = parse_invocation(words, own, "action");
+  const Invocation invocation = parse_invocation(words, {{&own, &shared}, "action"});
   if (invocation.help) {
     if (world.rank() == 0)
       fmt::print(

@@ -23,7 +23,7 @@ int evaluate_command(const std::vector<std::string>& words, HostGroup& world) {
   OptionTable shared;
   describe(shared, job.run);
   describe(shared, job.data);
-  const Invocation invocation = parse_invocation(words, own, "checkpoint");
+  const Invocation invocation = parse_invocation(words, {{&own, &shared}, "checkpoint"});
   if (invocation.help) {
     if (world.rank() == 0)
       fmt::print(

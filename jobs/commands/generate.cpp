@@ -31,7 +31,7 @@ int generate_command(const std::vector<std::string>& words, HostGroup& world) {
   own.add("min_p", options.sampling.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
   OptionTable all;
   describe(all, job.run);
-  const Invocation invocation = parse_invocation(words, own, "checkpoint");
+  const Invocation invocation = parse_invocation(words, {{&own, &all}, "checkpoint"});
   if (invocation.help) {
     if (world.rank() == 0) fmt::print("athanor generate FOLDER [--prompt=TEXT]...\n\n{}\n{}", own.help(), all.help());
     return kExitComplete;

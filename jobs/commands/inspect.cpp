@@ -50,7 +50,8 @@ void show_checkpoint(const std::filesystem::path& path, bool verify, bool list_t
   std::string content;
   for (const ManifestFile& file : reader.manifest().files)
     for (const ManifestPiece& piece : file.pieces)
-      content += piece.spec.name + piece.spec.offset.to_string() + piece.spec.extent.to_string() + piece.checksum + "\n";
+      content +=
+          piece.spec.name + piece.spec.offset.to_string() + piece.spec.extent.to_string() + piece.checksum + "\n";
   fmt::print("content hash {:016x}\n", stable_hash(content));
   if (!verify) return;
   const auto bad = reader.verify_all();
@@ -64,19 +65,20 @@ void show_checkpoint(const std::filesystem::path& path, bool verify, bool list_t
 int inspect_command(const std::vector<std::string>& words, HostGroup& world) {
   std::string checkpoint;
   bool verify = false, tensors = false;
-  JobOptions job;
-  OptionTable own;
+  ModelConfig shown;
+  OptionTable own, model;
+  describe(model, shown);
   own.section("", "inspect");
   own.add("checkpoint", checkpoint, "FOLDER", "a checkpoint, a stage or a run folder (also the first word)");
   own.add("verify", verify, "read everything and compare the checksums");
   own.add("tensors", tensors, "list every tensor");
-  const Invocation invocation = parse_invocation(words, own, "checkpoint");
+  const Invocation invocation = parse_invocation(words, {{&own, &model}, "checkpoint"});
   if (invocation.help) {
     if (world.rank() == 0)
       fmt::print(
           "athanor inspect FOLDER [--verify=true]\nathanor inspect --config FILE   (parameters of a model, nothing is "
           "allocated)\n\n{}",
-          own.help());
+          own.help() + "\n" + model.help());
     return kExitComplete;
   }
   const Configuration configuration(invocation.assignments, own);

@@ -26,7 +26,7 @@ int prepare_command(const std::vector<std::string>& words, HostGroup& world) {
   own.add("fim_rate", options.fill_in_middle.rate, "fraction", "of documents turned into prefix, suffix, middle",
           kFraction);
   own.add("seed", options.fill_in_middle.seed, "number", "of the choice of those documents");
-  const Invocation invocation = parse_invocation(words, own, "input");
+  const Invocation invocation = parse_invocation(words, {{&own}, "input"});
   if (invocation.help) {
     if (world.rank() == 0)
       fmt::print("athanor prepare FILE... --output=FILE.h5\n\nAll ranks share the work.\n\n{}", own.help());

@@ -17,7 +17,8 @@ int run_command(const std::vector<std::string>& words, HostGroup& world) {
   OptionTable table;
   describe(table, job);
   describe(table, stage);
-  const Invocation invocation = parse_invocation(words, table, "");
+  const Invocation invocation =
+      parse_invocation(words, {.options = {&table}, .positional_key = "", .takes_stage_keys = true});
   if (invocation.help) {
     if (world.rank() == 0)
       fmt::print(

@@ -1,7 +1,8 @@
-// athanor tokenizer train|info|encode
+// athanor tokenizer train|info|encode|decode
 #include <fmt/format.h>
 
-#include <fstream>
+#include <charconv>
+#include <sstream>
 
 #include "io/dataset/document_reader.hpp"
 #include "io/metrics/metrics.hpp"
@@ -46,24 +47,39 @@ void describe_tokenizer(const Tokenizer& tokenizer) {
     fmt::print("  {:>7}  {:<10} {}\n", special.id, special.name, special.text);
 }
 
+std::string decode(const Tokenizer& tokenizer, const std::string& ids) {
+  std::vector<std::int32_t> tokens;
+  std::istringstream in(ids);
+  for (std::string word; in >> word;) {
+    std::int32_t id = -1;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
+    if (error != std::errc() || end != word.data() + word.size() || id < 0 || id >= tokenizer.vocab_size())
+      throw ConfigError(
+          fmt::format("tokenizer decode: --ids: '{}' is no token id from 0 to {}", word, tokenizer.vocab_size() - 1));
+    tokens.push_back(id);
+  }
+  return tokenizer.decode(tokens);
+}
+
 }  // namespace
 
 int tokenizer_command(const std::vector<std::string>& words, HostGroup& world) {
   std::vector<std::string> inputs;
-  std::string action, output, name = "byte", text_field = "text", text;
+  std::string action, output, name = "byte", text_field = "text", text, ids;
   std::int64_t vocab_size = 8192;
   OptionTable own;
   own.section("", "tokenizer");
-  own.add("action", action, "train|info|encode", "what to do (also the first word)");
+  own.add("action", action, "train|info|encode|decode", "what to do (also the first word)");
   own.add("input", inputs, "FILE", "train: .txt, .jsonl, and either with .gz; may be repeated");
   own.add("output", output, "FILE", "train: the tokenizer's file (.json)");
   own.add("text_field", text_field, "name", "train: of the text in a line of .jsonl");
   own.add("vocab_size", vocab_size, "tokens", "train: bytes and special tokens included", kPositive);
-  own.add("tokenizer", name, "byte|FILE", "info, encode: which");
+  own.add("tokenizer", name, "byte|FILE", "info, encode, decode: which");
   own.add("text", text, "text", "encode: shown as ids and pieces");
-  const Invocation invocation = parse_invocation(words, own, "action");
+  own.add("ids", ids, "numbers", "decode: token ids, separated by blanks");
+  const Invocation invocation = parse_invocation(words, {{&own}, "action"});
   if (invocation.help) {
-    if (world.rank() == 0) fmt::print("athanor tokenizer train|info|encode [options]\n\n{}", own.help());
+    if (world.rank() == 0) fmt::print("athanor tokenizer train|info|encode|decode [options]\n\n{}", own.help());
     return kExitComplete;
   }
   Configuration(invocation.assignments, own).apply(own);
@@ -78,8 +94,10 @@ int tokenizer_command(const std::vector<std::string>& words, HostGroup& world) {
         const auto tokenizer = load_tokenizer(name);
         for (const std::int32_t id : tokenizer->encode(text, {.allow_special = true}))
           fmt::print("{:>7}  {}\n", id, tokenizer->token_bytes(id));
+      } else if (action == "decode") {
+        fmt::print("{}\n", decode(*load_tokenizer(name), ids));
       } else {
-        throw ConfigError("tokenizer: '" + action + "' is not one of train, info, encode");
+        throw ConfigError("tokenizer: '" + action + "' is not one of train, info, encode, decode");
       }
     } catch (const std::exception& error) {
       failure = error.what();

@@ -30,7 +30,7 @@ class Configurations : public testing::Test {
     JobOptions job;
     OptionTable table;
     describe(table, job);
-    return {parse_invocation(words, table, "").assignments, OptionTable{}};
+    return {parse_invocation(words, {{&table}, "", true}).assignments, OptionTable{}};
   }
   static std::string error_of(const std::vector<std::string>& words) {
     try {
@@ -91,6 +91,22 @@ TEST_F(Configurations, MistakesAreNamed) {
   expect_contains(error_of({"--config", (folder_ / "none.cfg").string()}), "none.cfg");
   const auto twice = file("twice.cfg", "[run]\nsteps = 1\nsteps = 2\n");
   expect_contains(error_of({"--config", twice}), "given twice");
+}
+
+// Promise: a command refuses what it would not use, on the command line; a file may say more than one command needs.
+TEST_F(Configurations, ACommandTakesItsOwnOptionsOnly) {
+  RunOptions run;
+  OptionTable table;
+  describe(table, run);
+  const CommandLineForm form{{&table}, "", false};
+  EXPECT_EQ(parse_invocation({"--run.device", "cpu"}, form).assignments.size(), 1U);
+  EXPECT_EQ(parse_invocation({"--config", file("more.cfg", "[optimizer]\nlr = 1\n")}, form).assignments.size(), 1U);
+  for (const std::string word : {"--optimizer.lr=1", "--one.run.steps=3", "--run.devise=cpu", "loose"}) try {
+      parse_invocation({word}, form);
+      ADD_FAILURE() << word << " was taken";
+    } catch (const ConfigError& error) {
+      expect_contains(error.what(), word.substr(0, word.find('=')));
+    }
 }
 
 // Promise: a list keeps the order of the winning source; a file can take its model from another file.
