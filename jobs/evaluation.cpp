@@ -48,7 +48,10 @@ EvaluationResult Evaluator::run() {
   double sum = 0.0;
   ops_.download(std::as_writable_bytes(std::span(&sum, 1)), sum_1_, compute_);
   compute_.synchronize();
-  HostGroup& group = mesh_.host(Axis::dp);
+  // The ranks along tp have the same losses, those along cp read the same windows and have parts of them.
+  if (mesh_.coord(Axis::tp) != 0) sum = 0.0;
+  if (mesh_.coord(Axis::tp) != 0 || mesh_.coord(Axis::cp) != 0) counts = {};
+  HostGroup& group = mesh_.host(Axis::layer);
   sum = group.sum(sum);
   group.sum(std::span<std::int64_t>(counts));
 

@@ -9,6 +9,19 @@
 
 namespace athanor {
 
+std::unique_ptr<Transformer> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream) {
+  const auto one = [](const char* axis, const char* what, int size) {
+    if (size != 1)
+      throw ConfigError(fmt::format("parallel.{} = {}: this build does not train with {}; set parallel.{} = 1", axis,
+                                    size, what, axis));
+  };
+  one("pp", "pipelines", mesh.size(Axis::pp));
+  one("ep", "experts cut over ranks", mesh.size(Axis::ep));
+  return std::make_unique<Transformer>(
+      ops, options.model, options.run.dtype, stream, ChunkRange::whole(options.model),
+      Transformer::Options{.ranks = ParallelRanks(&mesh.along(Axis::tp), &mesh.along(Axis::cp))});
+}
+
 Trainer::Trainer(Backend& ops, ProcessMesh& mesh, const JobOptions& options, const MixtureDataset& data,
                  std::int32_t eos_id, std::int64_t tokenizer_vocab_size, Stream& compute, Stream& comm)
     : ops_(ops),
@@ -22,7 +35,9 @@ Trainer::Trainer(Backend& ops, ProcessMesh& mesh, const JobOptions& options, con
               .mtp_depth = options.model.mtp_depth,
               .isolate_documents = options.data.isolate_documents,
               .eos_id = eos_id,
-              .acc = accumulation_dtype(options.run.dtype)},
+              .acc = accumulation_dtype(options.run.dtype),
+              .cp_rank = mesh.coord(Axis::cp),
+              .cp_size = mesh.size(Axis::cp)},
       ramp_(options.optimizer.batch_ramp, options.data.batch_sequences),
       run_tokens_(tokens_of_run(options.run.steps, ramp_, options.data.sequence_length)),
       lr_schedule_(options.optimizer.lr, run_tokens_) {
@@ -40,12 +55,12 @@ Trainer::Trainer(Backend& ops, ProcessMesh& mesh, const JobOptions& options, con
     throw ConfigError(fmt::format(
         "data.batch_sequences = {} is less than the {} data-parallel ranks; give each at least one sequence",
         options.data.batch_sequences, ranks));
-  model_ = std::make_unique<Transformer>(ops, options.model, options.run.dtype, compute);
+  model_ = make_model(ops, options, mesh, compute);
   ParameterStore::Options store_options;
-  store_options.pad_elements = bucket_pad(mesh.along(Axis::dp), mesh.along(Axis::edp));
+  store_options.pad_elements = ReductionRanks(mesh).bucket_pad();
   store_ = std::make_unique<ParameterStore>(ops, model_->parameters(), store_options, compute);
-  train_step_ =
-      std::make_unique<TrainStep>(ops, *model_, *store_, mesh, options.optimizer, options.run.dtype, compute, comm);
+  train_step_ = std::make_unique<TrainStep>(ops, std::vector<ModelChunk*>{model_.get()}, *store_, mesh,
+                                            options.optimizer, options.run.dtype, compute, comm);
   train_step_->set_diagnose([this](ExecContext& ctx) {
     const std::string layer = model_->first_nonfinite_layer(ctx);
     return layer.empty() ? model_->first_nonfinite_parameter(ctx) : layer;

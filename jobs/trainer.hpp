@@ -19,6 +19,9 @@
 
 namespace athanor {
 
+/// The part of the model that this rank of the mesh trains.
+std::unique_ptr<Transformer> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream);
+
 class Trainer {
  public:
   /// Makes the model with room for gradients and moments; weights are unset until initialize() or a load.

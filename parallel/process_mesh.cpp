@@ -42,6 +42,10 @@ Digit digit_of(const MeshShape& s, Axis axis) {
       return {s.ep, s.edp()};
     case Axis::ep:
       return {1, s.ep};
+    case Axis::data:
+      return {s.tp, s.dp * s.cp};
+    case Axis::layer:
+      return {1, s.dp * s.cp * s.tp};
   }
   throw Error("mesh: no such axis");
 }
@@ -54,7 +58,8 @@ std::int64_t coord_of(const MeshShape& shape, Axis axis, std::int64_t rank) {
 }  // namespace
 
 std::string_view to_string(Axis axis) {
-  constexpr std::array<std::string_view, kAxes.size()> names = {"world", "pp", "dp", "cp", "tp", "edp", "ep"};
+  constexpr std::array<std::string_view, kAxes.size()> names = {"world", "pp", "dp",   "cp",   "tp",
+                                                                "edp",   "ep", "data", "layer"};
   return names[static_cast<std::size_t>(axis)];
 }
 
@@ -90,20 +95,6 @@ MeshShape MeshShape::resolved(std::int64_t ranks) const {
   return shape;
 }
 
-void MeshShape::require_trainable() const {
-  const auto one = [](std::string_view axis, std::string_view what, std::int64_t size) {
-    if (size != 1)
-      throw ConfigError(fmt::format(
-          "parallel.{} = {} ({}): this build runs data-parallel layouts only; set parallel.{} = 1 and give the ranks "
-          "to parallel.dp",
-          axis, size, what, axis));
-  };
-  one("pp", "pipeline parallelism", pp);
-  one("cp", "context parallelism", cp);
-  one("tp", "tensor parallelism", tp);
-  one("ep", "expert parallelism", ep);
-}
-
 std::int64_t MeshShape::size(Axis axis) const { return digit_of(*this, axis).size; }
 
 MeshPlace::MeshPlace(const MeshShape& shape, std::int64_t rank) {
@@ -128,29 +119,46 @@ ProcessMesh::ProcessMesh(const HostGroup& world, const MeshShape& shape, Backend
   own.check_same("the mesh shape",
                  stable_hash(fmt::format("{} {} {} {} {}", shape_.pp, shape_.dp, shape_.cp, shape_.tp, shape_.ep)));
   for (const Axis axis : kAxes) groups_.push_back(make_group(own, axis, ops, check_collectives));
+  ends_ = make_ends(own, ops, check_collectives);
 }
 
 ProcessMesh::~ProcessMesh() = default;
 
 ProcessMesh::Group ProcessMesh::make_group(const HostGroup& world, Axis axis, Backend& ops,
                                            bool check_collectives) const {
-  const int ranks = size(axis);
-  if (ranks == 1) return {HostGroup::self(), nullptr, std::make_unique<SoloCommunicator>(ops)};
+  Group group;
+  // The lowest rank of a group names it.
+  if (size(axis) > 1)
+    group.host = world.split(static_cast<int>(ranks_along(shape_, axis, world.rank()).front()), coord(axis));
+  connect(group, fmt::format("along {}", to_string(axis)), ops, check_collectives);
+  return group;
+}
+
+ProcessMesh::Group ProcessMesh::make_ends(const HostGroup& world, Backend& ops, bool check_collectives) const {
+  Group group;
+  if (shape_.pp > 1) {
+    const bool at_end = coord(Axis::pp) == 0 || coord(Axis::pp) == size(Axis::pp) - 1;
+    group.host = world.split(at_end ? coord(Axis::tp) : world.rank(), world.rank());
+  }
+  connect(group, "of both ends of the pipeline", ops, check_collectives);
+  return group;
+}
+
+void ProcessMesh::connect(Group& group, const std::string& what, Backend& ops, bool check_collectives) {
+  if (group.host.size() == 1) {
+    group.communicator = std::make_unique<SoloCommunicator>(ops);
+    return;
+  }
   if (!ops.device().is_cpu())
     throw ConfigError(
-        fmt::format("parallel: {} ranks along {} on device {}: this build sends tensors between ranks "
-                    "from host memory only; use one rank, or run.device = cpu",
-                    ranks, to_string(axis), to_string(ops.device())));
-  // The lowest rank of a group names it.
-  const auto members = ranks_along(shape_, axis, world.rank());
-  Group group{world.split(static_cast<int>(members.front()), coord(axis)), nullptr, nullptr};
+        fmt::format("parallel: {} ranks {} on device {}: this build sends tensors between ranks from host memory "
+                    "only; use one rank, or run.device = cpu",
+                    group.host.size(), what, to_string(ops.device())));
   group.communicator = std::make_unique<MpiCommunicator>(group.host);
   if (check_collectives) {
     group.transport = std::move(group.communicator);
-    group.communicator =
-        std::make_unique<CheckedCommunicator>(*group.transport, group.host, fmt::format("along {}", to_string(axis)));
+    group.communicator = std::make_unique<CheckedCommunicator>(*group.transport, group.host, what);
   }
-  return group;
 }
 
 }  // namespace athanor

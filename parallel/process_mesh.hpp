@@ -4,6 +4,8 @@
 // talk most sit on one machine, and pp slowest. Experts cut the same dp*cp*tp ranks of a pipeline rank another way:
 // rank within it = edp_i * ep + ep_i. Both grids share pp. The group of an axis holds the ranks that agree on all other
 // digits of that axis's grid; its order is that of the digit. Source: Megatron-LM parallel_state.RankGenerator.
+// Two more groups are digits too: `data` = dp*cp (the ranks with the same part of every dense layer) and `layer` =
+// dp*cp*tp (all ranks of a pipeline rank).
 //
 // MeshShape and MeshPlace are pure arithmetic. ProcessMesh builds each group once and owns it; it is made after the
 // MpiSession and dies before it.
@@ -21,8 +23,9 @@
 
 namespace athanor {
 
-enum class Axis : std::uint8_t { world, pp, dp, cp, tp, edp, ep };
-inline constexpr std::array<Axis, 7> kAxes = {Axis::world, Axis::pp, Axis::dp, Axis::cp, Axis::tp, Axis::edp, Axis::ep};
+enum class Axis : std::uint8_t { world, pp, dp, cp, tp, edp, ep, data, layer };
+inline constexpr std::array<Axis, 9> kAxes = {Axis::world, Axis::pp, Axis::dp,   Axis::cp,   Axis::tp,
+                                              Axis::edp,   Axis::ep, Axis::data, Axis::layer};
 std::string_view to_string(Axis axis);
 
 struct MeshShape {
@@ -33,9 +36,6 @@ struct MeshShape {
   /// dp filled in and everything checked for a job of `ranks` ranks.
   /// @throws ConfigError naming the axis that does not fit and the values that would.
   MeshShape resolved(std::int64_t ranks) const;
-  /// @throws ConfigError when this build cannot train on the layout.
-  void require_trainable() const;
-
   // Of a resolved shape:
   std::int64_t ranks() const { return pp * dp * cp * tp; }
   std::int64_t edp() const { return dp * cp * tp / ep; }
@@ -69,19 +69,25 @@ class ProcessMesh {
   /// The data plane and the control plane of the ranks along an axis.
   Communicator& along(Axis axis) { return *at(axis).communicator; }
   HostGroup& host(Axis axis) { return at(axis).host; }
+  /// The ranks of the first and the last pipeline rank that hold the same part of the vocabulary; alone on the others
+  /// and without a pipeline.
+  Communicator& ends() { return *ends_.communicator; }
 
  private:
   struct Group {
-    HostGroup host;
+    HostGroup host = HostGroup::self();
     std::unique_ptr<Communicator> transport;     ///< when checked: what the checker passes calls to
     std::unique_ptr<Communicator> communicator;  ///< what is used
   };
   Group make_group(const HostGroup& world, Axis axis, Backend& ops, bool check_collectives) const;
+  Group make_ends(const HostGroup& world, Backend& ops, bool check_collectives) const;
+  static void connect(Group& group, const std::string& what, Backend& ops, bool check_collectives);
   Group& at(Axis axis) { return groups_[static_cast<std::size_t>(axis)]; }
 
   MeshShape shape_;
   MeshPlace place_;
   std::vector<Group> groups_;  ///< in the order of kAxes
+  Group ends_;
 };
 
 }  // namespace athanor

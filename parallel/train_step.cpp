@@ -11,37 +11,40 @@
 
 namespace athanor {
 
-TrainStep::TrainStep(Backend& ops, ModelChunk& chunk, ParameterStore& store, ProcessMesh& mesh,
+TrainStep::TrainStep(Backend& ops, std::vector<ModelChunk*> chunks, ParameterStore& store, ProcessMesh& mesh,
                      const OptimizerOptions& options, DType dtype, Stream& compute, Stream& comm)
     : ops_(ops),
-      chunk_(chunk),
+      chunks_(std::move(chunks)),
       store_(store),
       mesh_(mesh),
       options_(options),
       dtype_(dtype),
       compute_(compute),
       comm_(comm),
-      slices_(owned_slices(store, mesh.along(Axis::dp), mesh.along(Axis::edp))),
+      slices_(owned_slices(store, ReductionRanks(mesh))),
       reducer_(ops, store, slices_),
       optimizer_(ops, store, slices_, options.adamw, compute),
       guard_(options.spike_guard),
-      biases_(chunk.states()),
       squared_norm_1_(ops.empty({1}, DType::f64)),
       numbers_(kNumNumbers) {
-  mesh.shape().require_trainable();
-  const auto& counts = chunk.sums().expert_counts_E;
-  if (biases_.size() != counts.size())
-    throw Error(
-        fmt::format("TrainStep: {} router biases for {} layers with expert counts; ModelChunk::states() and "
-                    "StepSums::expert_counts_E go in pairs",
-                    biases_.size(), counts.size()));
-  if (!counts.empty()) num_experts_ = static_cast<std::size_t>(counts.front().numel());
-  for (std::size_t layer = 0; layer < counts.size(); ++layer)
-    if (counts[layer].numel() != static_cast<std::int64_t>(num_experts_) ||
-        biases_[layer]->tensor.numel() != counts[layer].numel())
+  for (ModelChunk* chunk : chunks_) {
+    const auto biases = chunk->states();
+    const auto& counts = chunk->sums().expert_counts_E;
+    if (biases.size() != counts.size())
+      throw Error(
+          fmt::format("TrainStep: {} router biases for {} layers with expert counts; ModelChunk::states() and "
+                      "StepSums::expert_counts_E go in pairs",
+                      biases.size(), counts.size()));
+    biases_.insert(biases_.end(), biases.begin(), biases.end());
+    counts_E_.insert(counts_E_.end(), counts.begin(), counts.end());
+  }
+  if (!counts_E_.empty()) num_experts_ = static_cast<std::size_t>(counts_E_.front().numel());
+  for (std::size_t layer = 0; layer < counts_E_.size(); ++layer)
+    if (counts_E_[layer].numel() != static_cast<std::int64_t>(num_experts_) ||
+        biases_[layer]->tensor.numel() != counts_E_[layer].numel())
       throw Error("TrainStep: " + biases_[layer]->spec.name + " is " + biases_[layer]->tensor.to_string() +
-                  ", its expert counts are " + counts[layer].to_string());
-  integers_.resize(1 + counts.size() * num_experts_);
+                  ", its expert counts are " + counts_E_[layer].to_string());
+  integers_.resize(1 + counts_E_.size() * num_experts_);
 }
 
 void TrainStep::start() {
@@ -64,9 +67,8 @@ StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micr
 
   std::array<double, kNumNumbers> own{};
   std::copy(numbers_.begin(), numbers_.end(), own.begin());
-  HostGroup& ranks = mesh_.host(Axis::dp);
-  ranks.sum(std::span(numbers_));
-  ranks.sum(std::span(integers_));
+  mesh_.host(Axis::world).sum(std::span(numbers_));
+  mesh_.host(Axis::layer).sum(std::span(integers_));
   // A sum over ranks is finite only where every part is, so all ranks see it alike.
   if (!std::all_of(numbers_.begin(), numbers_.end(), [](double x) { return std::isfinite(x); }))
     report_nonfinite(plan.step, micro_batches, own);
@@ -90,38 +92,54 @@ StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micr
 
 void TrainStep::run_micro_batches(std::span<const MicroBatch> micro_batches) {
   store_.zero_gradients(compute_);
-  zero_sums(chunk_.sums(), ops_, compute_);
+  for (ModelChunk* chunk : chunks_) zero_sums(chunk->sums(), ops_, compute_);
+  ModelChunk& chunk = *chunks_.front();
   for (const MicroBatch& batch : micro_batches) {
     // One in flight: all use the same place of the model.
     ExecContext ctx{ops_, compute_, comm_, batch, dtype_, true};
-    chunk_.forward(ctx, 0, Tensor{});
-    chunk_.backward_input(ctx, 0, Tensor{});
-    chunk_.backward_weight(ctx, 0);
+    chunk.forward(ctx, 0, Tensor{});
+    chunk.backward_input(ctx, 0, Tensor{});
+    chunk.backward_weight(ctx, 0);
   }
 }
 
 void TrainStep::read_sums(std::int64_t own_tokens) {
-  const StepSums& sums = chunk_.sums();
-  const auto read = [&](Number number, const Tensor& tensor) {
-    ops_.download(std::as_writable_bytes(std::span(&numbers_[number], 1)), tensor, compute_);
+  // Accumulated in f64 but for the balance loss, which is in the accumulation type.
+  struct Read {
+    double loss = 0.0, mtp_loss = 0.0, balance_loss = 0.0;
+    float balance_loss_f32 = 0.0F;
   };
-  read(kLoss, sums.loss_1);
-  read(kMtpLoss, sums.mtp_loss_1);
-  read(kSquaredNorm, squared_norm_1_);
-  float balance_f32 = 0.0F;
-  const bool balance_is_f32 = sums.balance_loss_1.dtype() == DType::f32;
-  if (balance_is_f32)
-    ops_.download(std::as_writable_bytes(std::span(&balance_f32, 1)), sums.balance_loss_1, compute_);
-  else
-    read(kBalanceLoss, sums.balance_loss_1);
-  integers_[0] = own_tokens;
-  for (std::size_t layer = 0; layer < sums.expert_counts_E.size(); ++layer)
-    ops_.download(std::as_writable_bytes(layer_counts(layer)), sums.expert_counts_E[layer], compute_);
+  static constexpr std::size_t kMaxChunks = 64;
+  std::array<Read, kMaxChunks> reads{};
+  if (chunks_.size() > kMaxChunks) throw Error(fmt::format("TrainStep: {} chunks on a rank", chunks_.size()));
+  const auto read = [&](auto& number, const Tensor& tensor) {
+    ops_.download(std::as_writable_bytes(std::span(&number, 1)), tensor, compute_);
+  };
+  for (std::size_t c = 0; c < chunks_.size(); ++c) {
+    const StepSums& sums = chunks_[c]->sums();
+    read(reads[c].loss, sums.loss_1);
+    read(reads[c].mtp_loss, sums.mtp_loss_1);
+    if (sums.balance_loss_1.dtype() == DType::f32)
+      read(reads[c].balance_loss_f32, sums.balance_loss_1);
+    else
+      read(reads[c].balance_loss, sums.balance_loss_1);
+  }
+  read(numbers_[kSquaredNorm], squared_norm_1_);
+  // The ranks along tp see the same tokens, those along cp parts of them.
+  integers_[0] = mesh_.coord(Axis::tp) == 0 && mesh_.coord(Axis::cp) == 0 ? own_tokens : 0;
+  for (std::size_t layer = 0; layer < counts_E_.size(); ++layer)
+    ops_.download(std::as_writable_bytes(layer_counts(layer)), counts_E_[layer], compute_);
   compute_.synchronize();
-  if (balance_is_f32) numbers_[kBalanceLoss] = static_cast<double>(balance_f32);
+  numbers_[kLoss] = numbers_[kMtpLoss] = numbers_[kBalanceLoss] = 0.0;
+  for (std::size_t c = 0; c < chunks_.size() && mesh_.coord(Axis::tp) == 0; ++c) {
+    numbers_[kLoss] += reads[c].loss;
+    numbers_[kMtpLoss] += reads[c].mtp_loss;
+    if (mesh_.coord(Axis::cp) == 0)
+      numbers_[kBalanceLoss] += reads[c].balance_loss + static_cast<double>(reads[c].balance_loss_f32);
+  }
 }
 
-double TrainStep::worst_expert_load() const {
+double TrainStep::worst_expert_load() {
   double worst = 0.0;
   for (std::size_t first = 1; first < integers_.size(); first += num_experts_) {
     std::int64_t largest = 0, total = 0;
@@ -133,14 +151,13 @@ double TrainStep::worst_expert_load() const {
       worst = std::max(worst,
                        static_cast<double>(largest) * static_cast<double>(num_experts_) / static_cast<double>(total));
   }
-  return worst;
+  return mesh_.host(Axis::pp).max(worst);
 }
 
 void TrainStep::update_router_biases(double speed) {
-  auto& counts = chunk_.sums().expert_counts_E;
-  for (std::size_t layer = 0; layer < counts.size(); ++layer) {
-    ops_.upload(counts[layer], std::as_bytes(layer_counts(layer)), compute_);
-    ops_.router_bias_update(biases_[layer]->tensor, counts[layer], speed, compute_);
+  for (std::size_t layer = 0; layer < counts_E_.size(); ++layer) {
+    ops_.upload(counts_E_[layer], std::as_bytes(layer_counts(layer)), compute_);
+    ops_.router_bias_update(biases_[layer]->tensor, counts_E_[layer], speed, compute_);
   }
 }
 
@@ -185,10 +202,12 @@ void TrainStep::report_nonfinite(std::int64_t step, std::span<const MicroBatch> 
   if (!std::isfinite(own[kMtpLoss])) add(fmt::format("MTP loss {}", own[kMtpLoss]));
   if (!std::isfinite(own[kBalanceLoss])) add(fmt::format("balance loss {}", own[kBalanceLoss]));
   if (!own_gradient_is_finite()) add("gradient not finite");
-  if (!mine.empty())
-    if (const std::string layer = first_bad_layer(micro_batches); !layer.empty()) add(layer);
+  HostGroup& ranks = mesh_.host(Axis::world);
+  // A forward that ranks run together is run by all of them, or by none.
+  const bool together = mesh_.size(Axis::tp) * mesh_.size(Axis::cp) * mesh_.size(Axis::ep) > 1;
+  if (together ? ranks.any(!mine.empty()) : !mine.empty())
+    if (const std::string layer = first_bad_layer(micro_batches); !layer.empty() && !mine.empty()) add(layer);
 
-  HostGroup& ranks = mesh_.host(Axis::dp);
   auto found = ranks.all_gather(std::string_view(mine));
   const auto nothing = [&] { return std::all_of(found.begin(), found.end(), [](const auto& t) { return t.empty(); }); };
   // What a rank spoiled in its owned slice alone cannot be told from what others sent it: look at all of them.
@@ -207,7 +226,7 @@ void TrainStep::report_nonfinite(std::int64_t step, std::span<const MicroBatch> 
 
 std::vector<NamedShard> TrainStep::shards() const {
   auto list = optimizer_.shards();
-  for (NamedShard& shard : state_shards(biases_, mesh_.coord(Axis::dp) == 0)) list.push_back(std::move(shard));
+  for (NamedShard& shard : state_shards(biases_, mesh_.coord(Axis::layer) == 0)) list.push_back(std::move(shard));
   return list;
 }
 

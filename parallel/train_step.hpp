@@ -1,7 +1,8 @@
 // One optimizer step of the model on all ranks: micro-batches, reduction, the checks, the update, the router biases.
 // Laws
 //  * Losses are weighted by the tokens of the global batch, so gradients and losses ADD UP over ranks and
-//  micro-batches.
+//    micro-batches. Where several ranks hold the same number (losses along tp, the balance loss along tp and cp), the
+//    first of them counts.
 //  * What decides (loss, norm, expert counts) is summed in f64 or integers in rank order and read once a step; every
 //    rank decides alike. Nothing is updated when a loss or the norm is not finite: all ranks throw NonFiniteError.
 //  * Expert counts cover the whole global batch; biases move once a step (DeepSeek-V3 report section 2.1.2).
@@ -47,10 +48,11 @@ class TrainStep {
   /// Says which layer or parameter stopped being a number in this micro-batch; empty when none did.
   using Diagnose = std::function<std::string(ExecContext&)>;
 
-  /// Everything passed must outlive this. `store` holds the parameters of `chunk` with gradients and buckets padded to
-  /// bucket_pad. @throws ConfigError when the mesh or the options are impossible.
-  TrainStep(Backend& ops, ModelChunk& chunk, ParameterStore& store, ProcessMesh& mesh, const OptimizerOptions& options,
-            DType dtype, Stream& compute, Stream& comm);
+  /// Everything passed must outlive this. `store` holds the parameters of `chunks` (those of this rank, in order)
+  /// with gradients and buckets padded to ReductionRanks::bucket_pad. @throws ConfigError when the mesh or the options
+  /// are impossible.
+  TrainStep(Backend& ops, std::vector<ModelChunk*> chunks, ParameterStore& store, ProcessMesh& mesh,
+            const OptimizerOptions& options, DType dtype, Stream& compute, Stream& comm);
 
   void set_diagnose(Diagnose diagnose) { diagnose_ = std::move(diagnose); }
 
@@ -78,7 +80,7 @@ class TrainStep {
 
   void run_micro_batches(std::span<const MicroBatch> micro_batches);
   void read_sums(std::int64_t own_tokens);
-  double worst_expert_load() const;
+  double worst_expert_load();
   void update_router_biases(double speed);
   [[noreturn]] void report_nonfinite(std::int64_t step, std::span<const MicroBatch> micro_batches,
                                      std::span<const double> own);
@@ -89,7 +91,7 @@ class TrainStep {
   }
 
   Backend& ops_;
-  ModelChunk& chunk_;
+  std::vector<ModelChunk*> chunks_;
   ParameterStore& store_;
   ProcessMesh& mesh_;
   OptimizerOptions options_;
@@ -104,7 +106,8 @@ class TrainStep {
   Diagnose diagnose_;
   std::int64_t num_updates_ = 0;
 
-  std::vector<StateTensor*> biases_;  ///< paired with StepSums::expert_counts_E
+  std::vector<StateTensor*> biases_;  ///< of all chunks, paired with counts_E_
+  std::vector<Tensor> counts_E_;      ///< i64, as in StepSums
   std::size_t num_experts_ = 0;
   Tensor squared_norm_1_;
   std::vector<double> numbers_;         ///< by Number

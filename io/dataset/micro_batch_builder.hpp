@@ -6,6 +6,9 @@
 //    after eos is learned too.
 //  * isolate_documents: a document ends with its eos. Tokens attend within their document, positions restart at it, and
 //    no target, main or MTP, lies in another document than its input.
+//  * Over the ranks of cp a sequence is cut into 2*cp equal runs, of which rank r keeps run r and run 2*cp-1-r: causal
+//    attention then costs all of them the same. Tensors hold the tokens kept, row by row; positions and targets are
+//    those of the whole sequence.
 //  * A step allocates nothing on the heap once its sizes have been seen: host rows are kept, tensors are the arena's.
 #pragma once
 
@@ -23,6 +26,7 @@ struct BatchLayout {
   bool isolate_documents = false;
   std::int32_t eos_id = -1;
   DType acc = DType::f32;  ///< of loss weights: f32 or f64
+  int cp_rank = 0, cp_size = 1;
 };
 
 /// What a micro-batch counts for in the global batch.
@@ -54,6 +58,9 @@ class MicroBatchBuilder {
  private:
   void set_tokens(MicroBatch& batch, Stream& stream);
   void find_document_ends();
+  void choose_tokens();
+  void set_context_order(MicroBatch& batch, Stream& stream);
+  /// ids_T_ (or weights_T_) of all tokens as a tensor of those kept here.
   Tensor upload_ids(Stream& stream);
   Tensor upload_weights(Stream& stream);
 
@@ -62,7 +69,9 @@ class MicroBatchBuilder {
   std::int64_t num_sequences_ = 0;
   std::vector<std::int32_t> rows_BS1_;
   std::vector<std::int64_t> document_end_BS1_;  ///< in its row: one past the last token of the token's document
-  std::vector<std::int32_t> ids_T_;             ///< staging, one tensor after the other
+  std::vector<std::int64_t> kept_T_;            ///< cp: tokens of the whole micro-batch that are kept here
+  std::vector<std::int32_t> ids_T_;             ///< staging of all tokens, one tensor after the other
+  std::vector<std::int32_t> kept_ids_T_;
   std::vector<double> weights_T_;
   std::vector<float> weights_f32_T_;
 };

@@ -12,6 +12,7 @@
 #include "jobs/commands/commands.hpp"
 #include "jobs/environment.hpp"
 #include "jobs/machine_ceiling.hpp"
+#include "jobs/trainer.hpp"
 #include "parallel/data/owned_slices.hpp"
 #include "parallel/train_step.hpp"
 #include "src/base/error.hpp"
@@ -30,7 +31,9 @@ std::vector<MicroBatch> random_batches(const JobOptions& options, Environment& e
   BatchLayout layout{.sequence_length = options.data.sequence_length,
                      .vocab_size = options.model.vocab_size,
                      .mtp_depth = options.model.mtp_depth,
-                     .acc = accumulation_dtype(options.run.dtype)};
+                     .acc = accumulation_dtype(options.run.dtype),
+                     .cp_rank = env.mesh->coord(Axis::cp),
+                     .cp_size = env.mesh->size(Axis::cp)};
   MicroBatchBuilder builder(*env.ops, layout);
   const Philox random(options.run.seed, RandomPurpose::test, static_cast<std::uint64_t>(rank));
   std::vector<MicroBatch> batches;
@@ -78,11 +81,12 @@ int bench_command(const std::vector<std::string>& words, HostGroup& world) {
   const double peak = world.sum(peak_own), peak_f32 = world.sum(measure_gemm_peak(*env.ops, DType::f32, *env.compute));
   const double copy = world.sum(measure_copy_bandwidth(*env.ops, *env.compute));
 
-  Transformer model(*env.ops, options.model, options.run.dtype, *env.compute);
+  const auto model = make_model(*env.ops, options, *env.mesh, *env.compute);
   ParameterStore::Options store_options;
-  store_options.pad_elements = bucket_pad(env.mesh->along(Axis::dp), env.mesh->along(Axis::edp));
-  ParameterStore store(*env.ops, model.parameters(), store_options, *env.compute);
-  TrainStep train(*env.ops, model, store, *env.mesh, options.optimizer, options.run.dtype, *env.compute, *env.comm);
+  store_options.pad_elements = ReductionRanks(*env.mesh).bucket_pad();
+  ParameterStore store(*env.ops, model->parameters(), store_options, *env.compute);
+  TrainStep train(*env.ops, {model.get()}, store, *env.mesh, options.optimizer, options.run.dtype, *env.compute,
+                  *env.comm);
   store.initialize(options.run.seed, *env.compute);
   train.start();
   const std::vector<MicroBatch> batches = random_batches(options, env);

@@ -5,6 +5,7 @@
 
 #include "jobs/evaluation.hpp"
 #include "jobs/initial_weights.hpp"
+#include "jobs/trainer.hpp"
 #include "jobs/training_data.hpp"
 #include "parallel/data/zero_optimizer.hpp"
 #include "src/base/error.hpp"
@@ -23,17 +24,19 @@ StageStatus EvaluateStage::run(StageContext& context) {
   if (context.stage.init.empty())
     throw ConfigError("stage " + context.name +
                       ": `init` names no weights; give an earlier stage or a checkpoint folder");
-  Transformer model(*env.ops, options.model, options.run.dtype, *env.compute);
-  ParameterStore store(*env.ops, model.parameters(), {.with_gradients = false}, *env.compute);
+  const auto model = make_model(*env.ops, options, *env.mesh, *env.compute);
+  ParameterStore store(*env.ops, model->parameters(), {.with_gradients = false}, *env.compute);
   auto shards = weight_shards(store);
-  for (NamedShard& state : state_shards(model.states(), false)) shards.push_back(std::move(state));
+  for (NamedShard& state : state_shards(model->states(), false)) shards.push_back(std::move(state));
   load_initial_weights(context, shards);
   const BatchLayout layout{.sequence_length = options.data.sequence_length,
                            .vocab_size = options.model.vocab_size,
                            .isolate_documents = options.data.isolate_documents,
                            .eos_id = data.tokenizer->eos_id(),
-                           .acc = accumulation_dtype(options.run.dtype)};
-  Evaluator evaluator(*env.ops, model, *data.held_out, layout,
+                           .acc = accumulation_dtype(options.run.dtype),
+                           .cp_rank = env.mesh->coord(Axis::cp),
+                           .cp_size = env.mesh->size(Axis::cp)};
+  Evaluator evaluator(*env.ops, *model, *data.held_out, layout,
                       std::max<std::int64_t>(1, options.data.batch_sequences / env.mesh->size(Axis::dp)), *env.mesh,
                       *env.compute, *env.comm);
   const EvaluationResult result = evaluator.run();

@@ -101,12 +101,16 @@ class Backend {
   /// dst = N(0, std^2); element e of the logical tensor named spec.name draws number e of (seed, weight_init,
   /// hash(name)), so a shard holds what the whole tensor would. dst has spec.extent's shape.
   virtual void fill_normal(Tensor dst, double std, std::uint64_t seed, const ShardSpec& spec, Stream& stream) = 0;
-  /// dst_RD[r] = src_ND[ids_R[r]]. Embedding look-up; also a gather of cache rows.
+  /// dst_RD[r] = src_ND[ids_R[r]]; a row of zeros where the id is -1 (it lies on another rank). Embedding look-up; also
+  /// a gather of cache rows.
   virtual void gather_rows(Tensor dst_RD, const Tensor& src_ND, const Tensor& ids_R, Stream& stream) = 0;
   /// dst_ND[ids_R[r]] = src_RD[r]; ids distinct. Writes rows of a cache.
   virtual void scatter_rows(Tensor dst_ND, const Tensor& src_RD, const Tensor& ids_R, Stream& stream) = 0;
-  /// dst_ND[ids_R[r]] += src_RD[r] in the order of r; dst acc, src x. Embedding gradient.
+  /// dst_ND[ids_R[r]] += src_RD[r] in the order of r, rows of id -1 left out; dst acc, src x. Embedding gradient.
   virtual void scatter_add_rows(Tensor dst_ND, const Tensor& src_RD, const Tensor& ids_R, Stream& stream) = 0;
+  /// out_R[r] = ids_R[r] - begin where that is in [0, count), else -1 (i32): ids of a whole table as ids of the rows
+  /// that one rank holds.
+  virtual void local_ids(Tensor out_R, const Tensor& ids_R, std::int64_t begin, std::int64_t count, Stream& stream) = 0;
   /// out_T(A+B) = [a_TA | b_TB].
   virtual void concat_columns(Tensor out, const Tensor& a, const Tensor& b, Stream& stream) = 0;
   /// The inverse of concat_columns.
@@ -167,12 +171,15 @@ class Backend {
   /// The transpose: dkv and dk_pe (summed over heads) from dk and dv.
   virtual void mla_assemble_kv_backward(Tensor dkv, Tensor dk_pe, const Tensor& dk, const Tensor& dv,
                                         std::int64_t num_heads, Stream& stream) = 0;
-  /// o_T(HV), lse_TH (acc): token t attends to tokens [key_begin_T[t], t] (i32): causal within its row or document.
+  /// o_T(HV), lse_TH (acc): query row t attends to key rows [key_begin_T[t], key_end_T[t]) (i32): causal within its row
+  /// or document. key_end undefined: t + 1, queries and keys being the same T tokens. Where it is defined, k and v may
+  /// have any number of rows, both tensors rise with t, and no query sees nothing.
   virtual void attention_forward(Tensor o, Tensor lse_TH, const Tensor& q, const Tensor& k, const Tensor& v,
-                                 const Tensor& key_begin_T, const AttentionArgs& args, Stream& stream) = 0;
+                                 const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args,
+                                 Stream& stream) = 0;
   virtual void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, const Tensor& q, const Tensor& k,
                                   const Tensor& v, const Tensor& o, const Tensor& lse_TH, const Tensor& key_begin_T,
-                                  const AttentionArgs& args, Stream& stream) = 0;
+                                  const Tensor& key_end_T, const AttentionArgs& args, Stream& stream) = 0;
   /// Decode and prefill against a cache: query row r of q_R(HQ) attends to rows [slots_R[r]*L, slots_R[r]*L +
   /// lengths_R[r]) of k_cache_(S*L)(G*Q) and v_cache (L rows a slot). An undefined v_cache means: the value is the
   /// first v_dim entries of the key row (absorbed MLA, where the cache row is [c_kv | k_pe]).
@@ -227,6 +234,18 @@ class Backend {
   /// whatever its target.
   virtual void cross_entropy(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& targets_T,
                              const Tensor& loss_weights_T, Stream& stream) = 0;
+  // The same with the vocabulary cut over ranks: each takes its part, the parts of all P ranks are merged, each goes
+  // back through its own logits. local_targets_T (i32): the target among this rank's logits, -1 where it is elsewhere.
+  /// part_T2 (acc) = {log sum exp(logits_TV), logit of the target or 0}.
+  virtual void cross_entropy_part(Tensor part_T2, const Tensor& logits_TV, const Tensor& local_targets_T,
+                                  Stream& stream) = 0;
+  /// losses_T and lse_T (acc, of the whole vocabulary) from parts_PT2; loss 0 where the weight is 0.
+  virtual void cross_entropy_merge(Tensor losses_T, Tensor lse_T, const Tensor& parts_PT2, const Tensor& loss_weights_T,
+                                   Stream& stream) = 0;
+  /// dlogits_TV = (exp(logits - lse) - onehot) * loss_weights_T[t]; it may be logits' own tensor.
+  virtual void cross_entropy_part_backward(Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& lse_T,
+                                           const Tensor& local_targets_T, const Tensor& loss_weights_T,
+                                           Stream& stream) = 0;
   /// out_1 (f64) += sum_t a_T[t] * b_T[t] (b undefined: 1), in a fixed order.
   virtual void weighted_sum(Tensor out_1, const Tensor& a_T, const Tensor& b_T, Stream& stream) = 0;
 

@@ -4,6 +4,8 @@
 // the forward, so the training forward computes the loss, the gradient of the hidden state and the head's dW in one
 // pass, and no logit is computed twice (one matrix product in four saved). F therefore holds the head's W;
 // backward_input hands out the kept gradient and there is no backward_weight. I + W still equals B.
+// Cut over tp by the vocabulary: h is this rank's tokens, everything named _T all T tokens, and every rank of tp has
+// the same losses.
 #pragma once
 
 #include "src/nn/lm_head.hpp"
@@ -27,6 +29,12 @@ class TokenCrossEntropy {
   Tensor backward_input(Saved& saved);
 
  private:
+  struct Rows {
+    Tensor losses_T, targets_T, loss_weights_T;
+  };
+  /// losses of a chunk whose logits are cut over tp; in training the logits become their gradient.
+  void cut_cross_entropy(ExecContext& ctx, const Rows& rows, const Tensor& logits_TV);
+
   LmHead& head_;
   std::int64_t chunk_logits_;
 };

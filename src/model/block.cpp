@@ -63,13 +63,14 @@ Block::Block(const std::string& prefix, const ModelConfig& config, bool is_moe, 
       attention_norm_(prefix + ".attention_norm.weight", parts.dtype, config.dim, config.norm_eps),
       ffn_norm_(prefix + ".ffn_norm.weight", parts.dtype, config.dim, config.norm_eps) {
   if (config.attention == AttentionKind::mla)
-    mla_.emplace(prefix + ".attention", parts.dtype, mla_config(config), parts.rope);
+    mla_.emplace(prefix + ".attention", parts.dtype, mla_config(config), parts.rope, parts.ranks);
   else
-    gqa_.emplace(prefix + ".attention", parts.dtype, gqa_config(config), parts.rope);
+    gqa_.emplace(prefix + ".attention", parts.dtype, gqa_config(config), parts.rope, parts.ranks);
   if (is_moe)
-    moe_.emplace(parts.ops, prefix + ".moe", parts.dtype, moe_config(config), parts.dispatcher, parts.stream);
+    moe_.emplace(parts.ops, prefix + ".moe", parts.dtype, moe_config(config), parts.dispatcher, parts.stream,
+                 parts.ranks);
   else
-    ffn_.emplace(prefix + ".ffn", parts.dtype, config.dim, config.inter_dim, config.init_std);
+    ffn_.emplace(prefix + ".ffn", parts.dtype, config.dim, config.inter_dim, config.init_std, parts.ranks);
 }
 
 void Block::add_attention(ExecContext& ctx, const Tensor& x_TD, const Tensor& y_TD, Saved& saved) {

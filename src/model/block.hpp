@@ -23,6 +23,7 @@ struct BlockParts {
   DType dtype;
   const RopeTables& rope;
   ExpertDispatcher& dispatcher;
+  ParallelRanks ranks;
 };
 
 class Block {

@@ -8,8 +8,7 @@ namespace athanor {
 
 /// What one micro-batch in flight keeps.
 struct Transformer::Slot {
-  explicit Slot(const ModelConfig& config)
-      : blocks(static_cast<std::size_t>(config.num_layers)), mtp(static_cast<std::size_t>(config.mtp_depth)) {}
+  Slot(std::size_t num_blocks, std::size_t num_mtp) : blocks(num_blocks), mtp(num_mtp) {}
 
   Embedding::Saved embedding;
   std::vector<Block::Saved> blocks;
@@ -59,26 +58,48 @@ std::int64_t rope_dim(const ModelConfig& config) {
 
 }  // namespace
 
-Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream,
-                         std::unique_ptr<ExpertDispatcher> dispatcher)
+Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream)
+    : Transformer(ops, config, dtype, stream, ChunkRange::whole(config), Options{}) {}
+
+Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream, const ChunkRange& range,
+                         Options options)
     : config_(validated(config)),
+      range_(range),
       dtype_(dtype),
-      dispatcher_(dispatcher ? std::move(dispatcher) : std::make_unique<LocalDispatcher>(config.num_routed_experts)),
+      ranks_(options.ranks),
+      dispatcher_(options.dispatcher ? std::move(options.dispatcher)
+                                     : std::make_unique<LocalDispatcher>(config.num_routed_experts)),
       rope_(ops, config.rope, config.rope_interleaved ? RopeLayout::interleaved : RopeLayout::half, rope_dim(config),
             config.max_positions, accumulation_dtype(dtype), stream),
-      embedding_("embedding.weight", dtype, config.vocab_size, config.dim, config.init_std),
-      final_norm_("final_norm.weight", dtype, config.dim, config.norm_eps),
-      head_(config.tied_head ? LmHead(embedding_.weight())
-                             : LmHead("head.weight", dtype, config.vocab_size, config.dim, config.init_std)),
-      loss_(head_),
       discarded_loss_1_(ops.empty({1}, DType::f64)) {
-  const BlockParts parts{ops, stream, dtype, rope_, *dispatcher_};
-  for (std::int64_t layer = 0; layer < config.num_layers; ++layer)
+  const bool head_needs_embedding = range.has_head && (config.tied_head || config.mtp_depth > 0);
+  if (range.has_embedding || (head_needs_embedding && !options.embedding_of)) {
+    own_embedding_.emplace("embedding.weight", dtype, config.vocab_size, config.dim, config.init_std, ranks_);
+    embedding_ = &*own_embedding_;
+    if (options.embedding_is_shared) embedding_->weight().group = GradientGroup::shared;
+  } else if (head_needs_embedding) {
+    embedding_ = options.embedding_of->embedding_;
+  }
+  if (range.has_head) {
+    final_norm_.emplace("final_norm.weight", dtype, config.dim, config.norm_eps);
+    if (config.tied_head)
+      head_.emplace(embedding_->weight(), ranks_);
+    else
+      head_.emplace("head.weight", dtype, config.vocab_size, config.dim, config.init_std, ranks_);
+    loss_.emplace(*head_);
+  }
+  const BlockParts parts{ops, stream, dtype, rope_, *dispatcher_, ranks_};
+  for (std::int64_t layer = range.layer_begin; layer < range.layer_end; ++layer)
     blocks_.push_back(
         std::make_unique<Block>("layers." + std::to_string(layer), config_, config_.is_moe_layer(layer), parts));
-  for (std::int64_t module = 0; module < config.mtp_depth; ++module)
-    mtp_.push_back(std::make_unique<MtpModule>("mtp." + std::to_string(module), config_, parts, embedding_, loss_));
-  evaluation_slot_ = std::make_unique<Slot>(config_);
+  if (range.has_head)
+    for (std::int64_t module = 0; module < config.mtp_depth; ++module)
+      mtp_.push_back(std::make_unique<MtpModule>("mtp." + std::to_string(module), config_, parts, *embedding_, *loss_));
+  // Alone on tp, whole and cut parameters are reduced over the same ranks: one group has fewer, fuller buckets.
+  if (ranks_.tp_size() == 1)
+    for (Parameter* parameter : parameters())
+      if (parameter->group == GradientGroup::whole) parameter->group = GradientGroup::cut;
+  evaluation_slot_ = std::make_unique<Slot>(blocks_.size(), mtp_.size());
 
   sums_.loss_1 = ops.empty({1}, DType::f64);
   sums_.mtp_loss_1 = ops.empty({1}, DType::f64);
@@ -98,7 +119,7 @@ Transformer::~Transformer() = default;
 
 Transformer::Slot& Transformer::slot(int micro_batch) {
   const auto index = static_cast<std::size_t>(micro_batch);
-  while (slots_.size() <= index) slots_.push_back(std::make_unique<Slot>(config_));
+  while (slots_.size() <= index) slots_.push_back(std::make_unique<Slot>(blocks_.size(), mtp_.size()));
   return *slots_[index];
 }
 
@@ -110,16 +131,24 @@ void Transformer::check_batch(const ExecContext& ctx) const {
     throw ConfigError(fmt::format(
         "sequences of {} tokens were given, but model.max_positions = {}; shorten them or raise model.max_positions",
         batch.tokens_per_sequence, config_.max_positions));
-  if (batch.num_sequences * batch.tokens_per_sequence != batch.tokens_T.dim(0))
-    throw Error(fmt::format("Transformer: {} sequences of {} tokens, but tokens are {}", batch.num_sequences,
-                            batch.tokens_per_sequence, batch.tokens_T.to_string()));
-  if (batch.mtp.size() != mtp_.size() && (ctx.training || !batch.mtp.empty()))
+  if (batch.num_sequences * batch.tokens_per_sequence != batch.tokens_T.dim(0) * ranks_.cp_size())
+    throw Error(fmt::format("Transformer: {} sequences of {} tokens over {} ranks, but tokens are {}",
+                            batch.num_sequences, batch.tokens_per_sequence, ranks_.cp_size(),
+                            batch.tokens_T.to_string()));
+  if (range_.has_head && batch.mtp.size() != mtp_.size() && (ctx.training || !batch.mtp.empty()))
     throw Error(fmt::format("Transformer: model.mtp_depth = {}, but the micro-batch has rows for {}", mtp_.size(),
                             batch.mtp.size()));
 }
 
-Tensor Transformer::forward_hidden(ExecContext& ctx, Slot& slot, FiniteProbe* probe) {
-  Tensor h_TD = embedding_.forward(ctx, ctx.batch.tokens_T, slot.embedding);
+void Transformer::require_input(const char* call, const Tensor& x_TD, bool wanted) const {
+  if (x_TD.defined() == wanted) return;
+  throw Error(fmt::format("Transformer::{}: layers {} to {} {}, found {}", call, range_.layer_begin, range_.layer_end,
+                          wanted ? "take the tensor of their neighbour" : "are at the end of the model",
+                          x_TD.defined() ? x_TD.to_string() : "none"));
+}
+
+Tensor Transformer::forward_hidden(ExecContext& ctx, const Tensor& x_TD, Slot& slot, FiniteProbe* probe) {
+  Tensor h_TD = range_.has_embedding ? embedding_->forward(ctx, ctx.batch.tokens_T, slot.embedding) : x_TD;
   if (probe) probe->check("embedding", h_TD);
   for (std::size_t l = 0; l < blocks_.size(); ++l) {
     Block& block = *blocks_[l];
@@ -130,66 +159,90 @@ Tensor Transformer::forward_hidden(ExecContext& ctx, Slot& slot, FiniteProbe* pr
     h_TD = block.combine(ctx, slot.blocks[l]);
     if (probe) probe->check(block.prefix() + (block.router() ? ".moe" : ".ffn"), h_TD);
   }
-  h_TD = final_norm_.forward(ctx, h_TD, slot.final_norm);
+  if (!range_.has_head) return h_TD;
+  h_TD = final_norm_->forward(ctx, h_TD, slot.final_norm);
   if (probe) probe->check("final_norm", h_TD);
   return h_TD;
 }
 
-Tensor Transformer::forward(ExecContext& ctx, int micro_batch, const Tensor& x) {
-  if (x.defined()) throw Error("Transformer::forward: a whole model takes no activations, found " + x.to_string());
+Tensor Transformer::forward(ExecContext& ctx, int micro_batch, const Tensor& x_TD) {
+  require_input("forward", x_TD, !range_.has_embedding);
   check_batch(ctx);
   Slot& saved = slot(micro_batch);
   const MicroBatch& batch = ctx.batch;
-  Tensor h_TD = forward_hidden(ctx, saved, nullptr);
-  loss_.forward(ctx, h_TD, batch.targets_T, batch.loss_weights_T, sums_.loss_1, saved.loss);
+  Tensor h_TD = forward_hidden(ctx, x_TD, saved, nullptr);
+  if (!range_.has_head) return h_TD;
+  loss_->forward(ctx, h_TD, batch.targets_T, batch.loss_weights_T, sums_.loss_1, saved.loss);
   for (std::size_t k = 0; k < batch.mtp.size(); ++k)
     h_TD = mtp_[k]->forward(ctx, h_TD, batch.mtp[k], sums_.mtp_loss_1, saved.mtp[k]);
   return {};
 }
 
-Tensor Transformer::backward_input(ExecContext& ctx, int micro_batch, const Tensor& dy) {
-  if (dy.defined())
-    throw Error("Transformer::backward_input: a whole model starts from its losses, found " + dy.to_string());
+Tensor Transformer::backward_input(ExecContext& ctx, int micro_batch, const Tensor& dy_TD) {
+  require_input("backward_input", dy_TD, !range_.has_head);
   Slot& saved = slot(micro_batch);
-  // From the last MTP module to the first: each passes to the state it fed on, whose own loss adds its part.
-  Tensor dh_TD;
-  for (std::size_t k = mtp_.size(); k-- > 0;) {
-    if (!dh_TD.defined()) dh_TD = loss_.backward_input(saved.mtp[k].loss);
-    const Tensor dloss_TD = loss_.backward_input(k > 0 ? saved.mtp[k - 1].loss : saved.loss);
-    dh_TD = mtp_[k]->backward_input(ctx, dh_TD, dloss_TD, saved.mtp[k]);
+  Tensor dh_TD = dy_TD;
+  if (range_.has_head) {
+    // From the last MTP module to the first: each passes to the state it fed on, whose own loss adds its part.
+    for (std::size_t k = mtp_.size(); k-- > 0;) {
+      if (!dh_TD.defined()) dh_TD = loss_->backward_input(saved.mtp[k].loss);
+      const Tensor dloss_TD = loss_->backward_input(k > 0 ? saved.mtp[k - 1].loss : saved.loss);
+      dh_TD = mtp_[k]->backward_input(ctx, dh_TD, dloss_TD, saved.mtp[k]);
+    }
+    if (!dh_TD.defined()) dh_TD = loss_->backward_input(saved.loss);
+    dh_TD = final_norm_->backward_input(ctx, dh_TD, saved.final_norm);
   }
-  if (!dh_TD.defined()) dh_TD = loss_.backward_input(saved.loss);
-  dh_TD = final_norm_.backward_input(ctx, dh_TD, saved.final_norm);
   for (std::size_t l = blocks_.size(); l-- > 0;) dh_TD = blocks_[l]->backward_input(ctx, dh_TD, saved.blocks[l]);
-  return embedding_.backward_input(ctx, dh_TD, saved.embedding);
+  return range_.has_embedding ? embedding_->backward_input(ctx, dh_TD, saved.embedding) : dh_TD;
+}
+
+template <class L>
+void Transformer::tell_ready(ExecContext& ctx, L& layer) {
+  if (!ctx.gradients) return;
+  for (Parameter* parameter : layer.parameters()) ctx.gradients->gradient_ready(*parameter);
 }
 
 void Transformer::backward_weight(ExecContext& ctx, int micro_batch) {
   Slot& saved = slot(micro_batch);
-  for (std::size_t k = mtp_.size(); k-- > 0;) mtp_[k]->backward_weight(ctx, saved.mtp[k]);
-  final_norm_.backward_weight(ctx, saved.final_norm);
-  for (std::size_t l = blocks_.size(); l-- > 0;) blocks_[l]->backward_weight(ctx, saved.blocks[l]);
-  embedding_.backward_weight(ctx, saved.embedding);
+  for (std::size_t k = mtp_.size(); k-- > 0;) {
+    mtp_[k]->backward_weight(ctx, saved.mtp[k]);
+    tell_ready(ctx, *mtp_[k]);
+  }
+  if (range_.has_head) {
+    final_norm_->backward_weight(ctx, saved.final_norm);
+    tell_ready(ctx, *final_norm_);
+    tell_ready(ctx, *head_);  // whose gradient grew in the forward
+  }
+  for (std::size_t l = blocks_.size(); l-- > 0;) {
+    blocks_[l]->backward_weight(ctx, saved.blocks[l]);
+    tell_ready(ctx, *blocks_[l]);
+  }
+  if (range_.has_embedding) embedding_->backward_weight(ctx, saved.embedding);
+  if (own_embedding_) tell_ready(ctx, *own_embedding_);
 }
 
-Tensor Transformer::evaluate_hidden(ExecContext& ctx) {
+Tensor Transformer::evaluate_hidden(ExecContext& ctx, const Tensor& x_TD) {
   if (ctx.training) throw Error("Transformer: evaluation was called with a training context");
+  require_input("evaluate", x_TD, !range_.has_embedding);
   check_batch(ctx);
-  return forward_hidden(ctx, *evaluation_slot_, nullptr);
+  return forward_hidden(ctx, x_TD, *evaluation_slot_, nullptr);
 }
 
-Tensor Transformer::token_losses(ExecContext& ctx) {
-  const Tensor h_TD = evaluate_hidden(ctx);
-  return loss_.forward(ctx, h_TD, ctx.batch.targets_T, ctx.batch.loss_weights_T, discarded_loss_1_,
-                       evaluation_slot_->loss);
+Tensor Transformer::evaluate(ExecContext& ctx, const Tensor& x_TD) {
+  const Tensor h_TD = evaluate_hidden(ctx, x_TD);
+  if (!range_.has_head) return h_TD;
+  return loss_->forward(ctx, h_TD, ctx.batch.targets_T, ctx.batch.loss_weights_T, discarded_loss_1_,
+                        evaluation_slot_->loss);
 }
 
-Tensor Transformer::logits(ExecContext& ctx) { return head_.logits(ctx, evaluate_hidden(ctx)); }
+Tensor Transformer::logits(ExecContext& ctx) { return head_->logits(ctx, evaluate_hidden(ctx, Tensor{})); }
 
-Tensor Transformer::decode(ExecContext& ctx, const DecodeRows& rows, KvCache& cache) {
-  if (ctx.training) throw Error("Transformer::decode: wanted a context with training = false");
+Tensor Transformer::decode(ExecContext& caller, const DecodeRows& rows, KvCache& cache) {
+  if (caller.training) throw Error("Transformer::decode: wanted a context with training = false");
+  ExecContext ctx = caller;
+  ctx.decoding = true;
   Slot& scratch = *evaluation_slot_;
-  Tensor h_RD = embedding_.forward(ctx, rows.tokens_R, scratch.embedding);
+  Tensor h_RD = embedding_->forward(ctx, rows.tokens_R, scratch.embedding);
   for (std::size_t l = 0; l < blocks_.size(); ++l)
     h_RD = blocks_[l]->decode(ctx, h_RD, rows, cache.layer(static_cast<std::int64_t>(l)), scratch.blocks[l]);
   if (rows.logit_rows_N.defined()) {
@@ -197,16 +250,16 @@ Tensor Transformer::decode(ExecContext& ctx, const DecodeRows& rows, KvCache& ca
     ctx.ops.gather_rows(wanted_ND, h_RD, rows.logit_rows_N, ctx.compute);
     h_RD = wanted_ND;
   }
-  return head_.logits(ctx, final_norm_.forward(ctx, h_RD, scratch.final_norm));
+  return head_->logits(ctx, final_norm_->forward(ctx, h_RD, scratch.final_norm));
 }
 
 std::string Transformer::first_nonfinite_layer(ExecContext& ctx) {
   check_batch(ctx);
   ExecContext look{ctx.ops, ctx.compute, ctx.comm, ctx.batch, ctx.dtype, false};
   FiniteProbe probe(look, 3 + 2 * blocks_.size() + mtp_.size());
-  Tensor h_TD = forward_hidden(look, *evaluation_slot_, &probe);
-  probe.check("head", loss_.forward(look, h_TD, look.batch.targets_T, look.batch.loss_weights_T, discarded_loss_1_,
-                                    evaluation_slot_->loss));
+  Tensor h_TD = forward_hidden(look, Tensor{}, *evaluation_slot_, &probe);
+  probe.check("head", loss_->forward(look, h_TD, look.batch.targets_T, look.batch.loss_weights_T, discarded_loss_1_,
+                                     evaluation_slot_->loss));
   for (std::size_t k = 0; k < look.batch.mtp.size(); ++k) {
     h_TD = mtp_[k]->forward(look, h_TD, look.batch.mtp[k], discarded_loss_1_, evaluation_slot_->mtp[k]);
     probe.check("mtp." + std::to_string(k), h_TD);
@@ -225,7 +278,7 @@ std::string Transformer::first_nonfinite_parameter(ExecContext& ctx) {
 }
 
 std::vector<Parameter*> Transformer::parameters() {
-  std::vector<Parameter*> list = embedding_.parameters();
+  std::vector<Parameter*> list = parameters_of(own_embedding_);
   for (auto& block : blocks_) append_parameters(list, *block);
   append_parameters(list, final_norm_);
   append_parameters(list, head_);

@@ -1,12 +1,14 @@
-// The model: embedding, blocks, final norm, head with its loss, MTP modules, as one ModelChunk for one pipeline rank.
+// The model, or a run of its layers: embedding, blocks, final norm, head with its loss, MTP modules, as one ModelChunk.
 // One class, described by ModelConfig, covers DeepSeek-V3/V2-Lite, Qwen2/2.5/3 and Llama-3.
 // T tokens, D model width, V vocabulary, R rows of a decode call.
 // Law: the context of I and W carries the micro-batch of F. Micro-batches in flight are told apart by number; a slot is
 // made at its first use and reused, so a steady state allocates nothing from the heap. Parameters get their memory from
-// a ParameterStore made with parameters() before the first call.
+// a ParameterStore made with parameters() before the first call. Between blocks a rank of tp holds T/tp rows
+// (src/nn/parallel_ranks.hpp).
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,12 +22,32 @@
 
 namespace athanor {
 
+/// Which part of the model a chunk is: layers [layer_begin, layer_end), the embedding before the first of all, the
+/// final norm, head, loss and MTP modules behind the last.
+struct ChunkRange {
+  std::int64_t layer_begin = 0, layer_end = 0;
+  bool has_embedding = false, has_head = false;
+
+  static ChunkRange whole(const ModelConfig& config) { return {0, config.num_layers, true, true}; }
+};
+
 class Transformer final : public ModelChunk {
  public:
-  /// @param dispatcher  brings tokens to experts; null: all experts are here.
-  /// @throws ConfigError when the configuration is impossible.
-  Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream,
-              std::unique_ptr<ExpertDispatcher> dispatcher = nullptr);
+  struct Options {
+    ParallelRanks ranks = {};                                ///< among which layers are cut
+    std::unique_ptr<ExpertDispatcher> dispatcher = nullptr;  ///< brings tokens to experts; null: all experts are here
+    /// The chunk with the embedding on the same rank, whose weight a tied head and MTP use; null: the last chunk has a
+    /// copy of its own.
+    Transformer* embedding_of = nullptr;
+    /// Another pipeline rank has a copy of the embedding: their gradients are added up (GradientGroup::shared).
+    bool embedding_is_shared = false;
+  };
+
+  /// The whole model on one rank. @throws ConfigError when the configuration is impossible.
+  Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream);
+  /// A part of it, or the part that the ranks of `options` leave. @throws ConfigError when they do not divide it.
+  Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream, const ChunkRange& range,
+              Options options);
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;
   ~Transformer() override;
@@ -38,8 +60,12 @@ class Transformer final : public ModelChunk {
   std::vector<StateTensor*> states() override;
   StepSums& sums() override { return sums_; }
 
-  /// losses_T (acc): -log p(target) of each token of ctx.batch, 0 where its loss weight is 0. Adds nothing to sums().
-  Tensor token_losses(ExecContext& ctx);
+  /// The forward without a backward (ctx.training = false). Adds nothing to sums(). MTP modules do not run.
+  /// @returns what the next chunk takes; of the last chunk losses_T (acc): -log p(target) of each token of ctx.batch, 0
+  /// where its loss weight is 0.
+  Tensor evaluate(ExecContext& ctx, const Tensor& x_TD);
+  /// The same for the whole model.
+  Tensor token_losses(ExecContext& ctx) { return evaluate(ctx, Tensor{}); }
   /// logits_TV (acc) of ctx.batch, all at once: for small batches.
   Tensor logits(ExecContext& ctx);
   /// Runs rows against the cache and appends them to it: prefill and decode steps, mixed as one likes.
@@ -53,6 +79,7 @@ class Transformer final : public ModelChunk {
   std::string first_nonfinite_parameter(ExecContext& ctx);
 
   const ModelConfig& config() const { return config_; }
+  const ChunkRange& range() const { return range_; }
   DType dtype() const { return dtype_; }
 
  private:
@@ -61,19 +88,25 @@ class Transformer final : public ModelChunk {
 
   Slot& slot(int micro_batch);
   void check_batch(const ExecContext& ctx) const;
-  /// The state after the final norm.
-  Tensor forward_hidden(ExecContext& ctx, Slot& slot, FiniteProbe* probe);
-  Tensor evaluate_hidden(ExecContext& ctx);
+  /// From the input of the chunk to its output: behind the final norm where it has the head.
+  Tensor forward_hidden(ExecContext& ctx, const Tensor& x_TD, Slot& slot, FiniteProbe* probe);
+  Tensor evaluate_hidden(ExecContext& ctx, const Tensor& x_TD);
+  void require_input(const char* call, const Tensor& x_TD, bool wanted) const;
+  template <class L>
+  void tell_ready(ExecContext& ctx, L& layer);
 
   ModelConfig config_;
+  ChunkRange range_;
   DType dtype_;
+  ParallelRanks ranks_;
   std::unique_ptr<ExpertDispatcher> dispatcher_;
   RopeTables rope_;
-  Embedding embedding_;
+  std::optional<Embedding> own_embedding_;
+  Embedding* embedding_ = nullptr;  ///< null where neither the first token nor the head needs it
   std::vector<std::unique_ptr<Block>> blocks_;
-  RmsNorm final_norm_;
-  LmHead head_;
-  TokenCrossEntropy loss_;
+  std::optional<RmsNorm> final_norm_;  ///< these of the last chunk
+  std::optional<LmHead> head_;
+  std::optional<TokenCrossEntropy> loss_;
   std::vector<std::unique_ptr<MtpModule>> mtp_;
   StepSums sums_;
   std::vector<std::unique_ptr<Slot>> slots_;

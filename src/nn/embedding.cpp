@@ -2,18 +2,26 @@
 
 namespace athanor {
 
-Embedding::Embedding(std::string weight_name, DType dtype, std::int64_t vocab_size, std::int64_t dim, double init_std)
-    : weight_VD_(matrix_parameter(std::move(weight_name), dtype, {vocab_size, dim}, init_std)) {}
-
-Tensor Embedding::forward(ExecContext& ctx, const Tensor& tokens_T, Saved& saved) {
-  Tensor x_TD = ctx.empty({tokens_T.dim(0), weight_VD_.spec.extent[1]});
-  ctx.ops.gather_rows(x_TD, weight_VD_.weight, tokens_T, ctx.compute);
-  if (ctx.training) saved.tokens_T = tokens_T;
-  return x_TD;
+Embedding::Embedding(std::string weight_name, DType dtype, std::int64_t vocab_size, std::int64_t dim, double init_std,
+                     const ParallelRanks& ranks)
+    : weight_VD_(matrix_parameter(std::move(weight_name), dtype, {vocab_size, dim}, init_std)), ranks_(ranks) {
+  ranks.cut(weight_VD_, 0);
 }
 
-Tensor Embedding::backward_input(ExecContext&, const Tensor& dy_TD, Saved& saved) {
-  saved.dy_TD = dy_TD;
+Tensor Embedding::forward(ExecContext& ctx, const Tensor& tokens_T, Saved& saved) {
+  Tensor ids_T = tokens_T;
+  if (!weight_VD_.spec.is_whole()) {
+    ids_T = ctx.ops.empty(tokens_T.shape(), DType::i32);
+    ctx.ops.local_ids(ids_T, tokens_T, weight_VD_.spec.offset[0], weight_VD_.spec.extent[0], ctx.compute);
+  }
+  Tensor x_TD = ctx.empty({ids_T.dim(0), weight_VD_.spec.extent[1]});
+  ctx.ops.gather_rows(x_TD, weight_VD_.weight, ids_T, ctx.compute);
+  if (ctx.training) saved.tokens_T = ids_T;
+  return ranks_.sum_scatter(ctx, x_TD);
+}
+
+Tensor Embedding::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
+  saved.dy_TD = ranks_.gather(ctx, dy_TD);
   return {};
 }
 

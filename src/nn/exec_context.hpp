@@ -16,7 +16,7 @@
 
 namespace athanor {
 
-/// T = num_sequences * tokens_per_sequence tokens on the device, with what the loss needs. Made by the data layer.
+/// T = num_sequences * tokens_per_sequence / cp tokens on the device, with what the loss needs. Made by the data layer.
 struct MicroBatch {
   Tensor tokens_T;        ///< i32
   Tensor positions_T;     ///< i32, restarting at document starts when documents are isolated, else at row starts
@@ -29,8 +29,22 @@ struct MicroBatch {
     Tensor tokens_T, targets_T, loss_weights_T;
   };
   std::vector<MtpRows> mtp;
-  std::int64_t num_sequences = 0, tokens_per_sequence = 0;
+  /// Where the sequences are cut over ranks (cp > 1): the tensors above hold this rank's T of K = T*cp tokens, keys are
+  /// counted in the order of the sequences.
+  struct ContextOrder {
+    Tensor key_end_T;         ///< i32: one past the last key that token t attends to
+    Tensor sequence_order_K;  ///< i32: row of the tensor gathered rank by rank that holds token k of the sequences
+    Tensor gathered_order_K;  ///< i32: its inverse
+  } context;
+  std::int64_t num_sequences = 0, tokens_per_sequence = 0;  ///< of whole sequences
   double balance_weight = 1.0;  ///< of the sequence-wise balance loss: sequences here / sequences of the global batch
+};
+
+/// Told by a model chunk that the last micro-batch has added to a parameter's gradient.
+class GradientListener {
+ public:
+  virtual ~GradientListener() = default;
+  virtual void gradient_ready(Parameter& parameter) = 0;
 };
 
 struct ExecContext {
@@ -40,6 +54,9 @@ struct ExecContext {
   const MicroBatch& batch;
   DType dtype = DType::f32;  ///< compute type: activations and weights
   bool training = true;      ///< false: no backward will follow; layers keep nothing in saved, losses make no gradient
+  bool decoding = false;     ///< rows attend to a cache; every tensor-parallel rank holds all of them
+  bool recomputing = false;  ///< a forward that was run before: nothing is counted or added to a sum again
+  GradientListener* gradients = nullptr;  ///< told of every gradient that is complete; null: nobody asks
 
   DType acc() const { return accumulation_dtype(dtype); }
   Tensor empty(const Shape& shape) const { return ops.empty(shape, dtype); }

@@ -4,13 +4,15 @@
 
 namespace athanor {
 
-Gqa::Gqa(const std::string& prefix, DType dtype, const GqaConfig& config, const RopeTables& rope)
+Gqa::Gqa(const std::string& prefix, DType dtype, const GqaConfig& config, const RopeTables& rope,
+         const ParallelRanks& ranks)
     : config_(config),
-      args_{.num_heads = config.num_heads,
-            .num_kv_heads = config.num_kv_heads,
+      args_{.num_heads = ranks.share(config.num_heads, "model.num_heads"),
+            .num_kv_heads = ranks.share(config.num_kv_heads, "model.num_kv_heads"),
             .qk_dim = config.head_dim,
             .v_dim = config.head_dim,
             .scale = config.softmax_scale},
+      ranks_(ranks),
       rope_(rope),
       w_q_(prefix + ".w_q", config.qkv_bias ? prefix + ".b_q" : "", dtype, config.num_heads * config.head_dim,
            config.dim, config.init_std),
@@ -23,6 +25,10 @@ Gqa::Gqa(const std::string& prefix, DType dtype, const GqaConfig& config, const 
     q_norm_.emplace(prefix + ".q_norm.weight", dtype, config.head_dim, config.norm_eps);
     k_norm_.emplace(prefix + ".k_norm.weight", dtype, config.head_dim, config.norm_eps);
   }
+  config_.num_heads = args_.num_heads;
+  config_.num_kv_heads = args_.num_kv_heads;
+  for (Linear* w : {&w_q_, &w_k_, &w_v_}) w->cut_outputs(ranks);
+  w_o_.cut_inputs(ranks);
 }
 
 Tensor Gqa::project(ExecContext& ctx, Linear& w, std::optional<RmsNorm>& norm, std::int64_t num_heads,
@@ -47,12 +53,14 @@ Tensor Gqa::project_backward(ExecContext& ctx, std::optional<RmsNorm>& norm, std
 
 Tensor Gqa::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   const Tensor& positions_T = ctx.batch.positions_T;
-  const Tensor q = project(ctx, w_q_, q_norm_, config_.num_heads, x_TD, positions_T, saved.w_q, saved.q_norm);
-  const Tensor k = project(ctx, w_k_, k_norm_, config_.num_kv_heads, x_TD, positions_T, saved.w_k, saved.k_norm);
-  const Tensor v = w_v_.forward(ctx, x_TD, saved.w_v);
+  const Tensor all_TD = ranks_.gather(ctx, x_TD);
+  const Tensor q = project(ctx, w_q_, q_norm_, config_.num_heads, all_TD, positions_T, saved.w_q, saved.q_norm);
+  const Tensor k = ranks_.gather_context(
+      ctx, project(ctx, w_k_, k_norm_, config_.num_kv_heads, all_TD, positions_T, saved.w_k, saved.k_norm));
+  const Tensor v = ranks_.gather_context(ctx, w_v_.forward(ctx, all_TD, saved.w_v));
   const Tensor o = ctx.empty(q.shape());
-  const Tensor lse_TH = ctx.empty_acc({x_TD.dim(0), config_.num_heads});
-  ctx.ops.attention_forward(o, lse_TH, q, k, v, ctx.batch.key_begin_T, args_, ctx.compute);
+  const Tensor lse_TH = ctx.empty_acc({q.dim(0), config_.num_heads});
+  ctx.ops.attention_forward(o, lse_TH, q, k, v, ctx.batch.key_begin_T, ctx.batch.context.key_end_T, args_, ctx.compute);
   if (ctx.training) {
     saved.q = q;
     saved.k = k;
@@ -60,23 +68,25 @@ Tensor Gqa::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
     saved.o = o;
     saved.lse_TH = lse_TH;
   }
-  return w_o_.forward(ctx, o, saved.w_o);
+  return ranks_.sum_scatter(ctx, w_o_.forward(ctx, o, saved.w_o));
 }
 
 Tensor Gqa::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
-  Tensor d_o = w_o_.backward_input(ctx, dy_TD, saved.w_o);
+  Tensor d_o = w_o_.backward_input(ctx, ranks_.gather(ctx, dy_TD), saved.w_o);
   const Tensor dq = ctx.empty(saved.q.shape());
-  const Tensor dk = ctx.empty(saved.k.shape());
-  const Tensor dv = ctx.empty(saved.v.shape());
+  Tensor dk = ctx.empty(saved.k.shape());
+  Tensor dv = ctx.empty(saved.v.shape());
   ctx.ops.attention_backward(dq, dk, dv, d_o, saved.q, saved.k, saved.v, saved.o, saved.lse_TH, ctx.batch.key_begin_T,
-                             args_, ctx.compute);
+                             ctx.batch.context.key_end_T, args_, ctx.compute);
   d_o = saved.q = saved.k = saved.v = saved.o = saved.lse_TH = Tensor{};
+  dk = ranks_.sum_scatter_context(ctx, dk);
+  dv = ranks_.sum_scatter_context(ctx, dv);
   Tensor dx_TD = w_v_.backward_input(ctx, dv, saved.w_v);
   w_k_.backward_input_into(ctx, project_backward(ctx, k_norm_, config_.num_kv_heads, dk, saved.k_norm), dx_TD, true,
                            saved.w_k);
   w_q_.backward_input_into(ctx, project_backward(ctx, q_norm_, config_.num_heads, dq, saved.q_norm), dx_TD, true,
                            saved.w_q);
-  return dx_TD;
+  return ranks_.sum_scatter(ctx, dx_TD);
 }
 
 void Gqa::backward_weight(ExecContext& ctx, Saved& saved) {
@@ -101,7 +111,7 @@ Tensor Gqa::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows,
   const Tensor o = ctx.empty(q.shape());
   ctx.ops.attention_cached(o, q, cache.k, cache.v, rows.slots_R, rows.lengths_R, cache.rows_per_slot, args_,
                            ctx.compute);
-  return w_o_.forward(ctx, o, unused.w_o);
+  return ranks_.sum_scatter(ctx, w_o_.forward(ctx, o, unused.w_o));
 }
 
 std::vector<Parameter*> Gqa::parameters() { return parameters_of(w_q_, w_k_, w_v_, q_norm_, k_norm_, w_o_); }

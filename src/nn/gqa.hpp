@@ -1,7 +1,8 @@
 // Grouped-query attention of the dense families (Ainslie et al. 2023): Llama-3, Qwen2/2.5 (bias on q, k, v), Qwen3 (an
 // RMSNorm on every query and key head before the rotation).
 // T tokens, D model width, H query heads, G key/value heads, Q = head_dim; query head h reads key/value head h / (H/G).
-// Law: kept for backward: the inputs of the linears and norms, q, k, v, o and one log-sum-exp a token and head.
+// Law: cut over tp by heads; x and y are this rank's tokens. Keys and values are gathered over cp. Kept for backward:
+// the inputs of the linears and norms, q, k, v, o and one log-sum-exp a token and head.
 #pragma once
 
 #include <optional>
@@ -27,13 +28,14 @@ class Gqa {
   struct Saved {
     Linear::Saved w_q, w_k, w_v, w_o;
     RmsNorm::Saved q_norm, k_norm;
-    Tensor q, k, v, o;  ///< [T, H*Q], [T, G*Q], [T, G*Q], [T, H*Q]
+    Tensor q, k, v, o;  ///< [T, H*Q], [K, G*Q], [K, G*Q], [T, H*Q]; heads of this rank, K = T*cp keys
     Tensor lse_TH;      ///< acc
   };
 
   /// Parameters prefix + ".w_q", ".w_k", ".w_v" (each with ".b_q", ... on demand), ".q_norm.weight", ".k_norm.weight",
   /// ".w_o".
-  Gqa(const std::string& prefix, DType dtype, const GqaConfig& config, const RopeTables& rope);
+  Gqa(const std::string& prefix, DType dtype, const GqaConfig& config, const RopeTables& rope,
+      const ParallelRanks& ranks = {});
 
   Tensor forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
@@ -51,8 +53,9 @@ class Gqa {
   Tensor project_backward(ExecContext& ctx, std::optional<RmsNorm>& norm, std::int64_t num_heads, const Tensor& dheads,
                           RmsNorm::Saved& saved_norm);
 
-  GqaConfig config_;
-  AttentionArgs args_;
+  GqaConfig config_;    ///< num_heads, num_kv_heads: of this rank
+  AttentionArgs args_;  ///< likewise
+  ParallelRanks ranks_;
   const RopeTables& rope_;
   Linear w_q_, w_k_, w_v_, w_o_;
   std::optional<RmsNorm> q_norm_, k_norm_;

@@ -7,7 +7,7 @@ GroupedExperts::GroupedExperts(const std::string& prefix, DType dtype, std::int6
     : w_gate_EFD_(matrix_parameter(prefix + ".w_gate", dtype, {num_experts, inter_dim, dim}, init_std)),
       w_up_EFD_(matrix_parameter(prefix + ".w_up", dtype, {num_experts, inter_dim, dim}, init_std)),
       w_down_EDF_(matrix_parameter(prefix + ".w_down", dtype, {num_experts, dim, inter_dim}, init_std)) {
-  for (Parameter* parameter : parameters()) parameter->is_expert = true;
+  for (Parameter* parameter : parameters()) parameter->group = GradientGroup::expert;
 }
 
 Tensor GroupedExperts::forward(ExecContext& ctx, const Tensor& x_RD, const Tensor& offsets_E1, Saved& saved) {

@@ -1,5 +1,7 @@
 #include "src/nn/linear.hpp"
 
+#include "src/base/error.hpp"
+
 namespace athanor {
 
 Linear::Linear(std::string weight_name, std::string bias_name, DType dtype, std::int64_t out_features,
@@ -7,6 +9,16 @@ Linear::Linear(std::string weight_name, std::string bias_name, DType dtype, std:
     : weight_OI_(matrix_parameter(std::move(weight_name), dtype, {out_features, in_features}, init_std)),
       bias_O_(bias_parameter(std::move(bias_name), dtype, out_features)),
       has_bias_(!bias_O_.name().empty()) {}
+
+void Linear::cut_outputs(const ParallelRanks& ranks) {
+  ranks.cut(weight_OI_, 0);
+  if (has_bias_) ranks.cut(bias_O_, 0);
+}
+
+void Linear::cut_inputs(const ParallelRanks& ranks) {
+  if (has_bias_) throw Error(weight_OI_.name() + ": the bias of a sum over ranks would be added once a rank");
+  ranks.cut(weight_OI_, 1);
+}
 
 Tensor Linear::forward(ExecContext& ctx, const Tensor& x_TI, Saved& saved) {
   Tensor y_TO = ctx.ops.empty({x_TI.dim(0), out_features()}, x_TI.dtype());

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "src/nn/exec_context.hpp"
+#include "src/nn/parallel_ranks.hpp"
 
 namespace athanor {
 
@@ -19,6 +19,11 @@ class Linear {
   /// @param bias_name  canonical name of the bias; empty: no bias.
   Linear(std::string weight_name, std::string bias_name, DType dtype, std::int64_t out_features,
          std::int64_t in_features, double init_std);
+
+  /// Keeps this rank's outputs: y is its columns of the whole y. Before the parameters get memory.
+  void cut_outputs(const ParallelRanks& ranks);
+  /// Keeps this rank's inputs: y is its part of a sum over ranks. There must be no bias.
+  void cut_inputs(const ParallelRanks& ranks);
 
   Tensor forward(ExecContext& ctx, const Tensor& x_TI, Saved& saved);
   /// y = (or +=, when `accumulate`) the map of x.

@@ -2,10 +2,15 @@
 
 namespace athanor {
 
-LmHead::LmHead(std::string weight_name, DType dtype, std::int64_t vocab_size, std::int64_t dim, double init_std)
-    : own_(matrix_parameter(std::move(weight_name), dtype, {vocab_size, dim}, init_std)), weight_VD_(&own_) {}
+LmHead::LmHead(std::string weight_name, DType dtype, std::int64_t vocab_size, std::int64_t dim, double init_std,
+               const ParallelRanks& ranks)
+    : own_(matrix_parameter(std::move(weight_name), dtype, {vocab_size, dim}, init_std)),
+      weight_VD_(&own_),
+      ranks_(ranks) {
+  ranks.cut(own_, 0);
+}
 
-LmHead::LmHead(Parameter& tied) : weight_VD_(&tied) {}
+LmHead::LmHead(Parameter& tied, const ParallelRanks& ranks) : weight_VD_(&tied), ranks_(ranks) {}
 
 void LmHead::logits_into(ExecContext& ctx, const Tensor& h_TD, Tensor logits_TV) {
   ctx.ops.gemm(logits_TV, h_TD, Transpose::no, weight_VD_->weight, Transpose::yes, false, ctx.compute);

@@ -25,9 +25,11 @@ AttentionArgs absorbed_args(const MlaConfig& config) {
 
 }  // namespace
 
-Mla::Mla(const std::string& prefix, DType dtype, const MlaConfig& config, const RopeTables& rope)
+Mla::Mla(const std::string& prefix, DType dtype, const MlaConfig& config, const RopeTables& rope,
+         const ParallelRanks& ranks)
     : config_(config),
       rope_(rope),
+      ranks_(ranks),
       w_kv_a_(prefix + ".w_kv_a", "", dtype, config.kv_lora_rank + config.qk_rope_head_dim, config.dim,
               config.init_std),
       w_kv_b_(prefix + ".w_kv_b", "", dtype, config.num_heads * (config.qk_nope_head_dim + config.v_head_dim),
@@ -42,15 +44,31 @@ Mla::Mla(const std::string& prefix, DType dtype, const MlaConfig& config, const 
     q_norm_.emplace(prefix + ".q_norm.weight", dtype, config.q_lora_rank, config.norm_eps);
     w_q_b_.emplace(prefix + ".w_q_b", "", dtype, q_width, config.q_lora_rank, config.init_std);
   }
+  config_.num_heads = ranks.share(config.num_heads, "model.num_heads");
+  (w_q_ ? w_q_ : w_q_b_)->cut_outputs(ranks);
+  w_kv_b_.cut_outputs(ranks);
+  w_o_.cut_inputs(ranks);
+}
+
+template <class Map>
+Mla::Latent Mla::map_joined(ExecContext& ctx, const Latent& latent, const Map& map) const {
+  const std::int64_t width = config_.kv_lora_rank + config_.qk_rope_head_dim;
+  Tensor joined = ctx.empty({latent.c_kv.dim(0), width});
+  ctx.ops.concat_columns(joined, latent.c_kv, latent.k_pe, ctx.compute);
+  joined = map(joined);
+  const Latent mapped{ctx.empty({joined.dim(0), config_.kv_lora_rank}),
+                      ctx.empty({joined.dim(0), config_.qk_rope_head_dim})};
+  ctx.ops.split_columns(mapped.c_kv, mapped.k_pe, joined, ctx.compute);
+  return mapped;
 }
 
 Tensor Mla::project_query(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved) {
   Tensor q;
   if (w_q_) {
-    q = w_q_->forward(ctx, x_TD, saved.w_q);
+    q = w_q_->forward(ctx, ranks_.gather(ctx, x_TD), saved.w_q);
   } else {
-    const Tensor c_q = w_q_a_->forward(ctx, x_TD, saved.w_q_a);
-    q = w_q_b_->forward(ctx, q_norm_->forward(ctx, c_q, saved.q_norm), saved.w_q_b);
+    const Tensor c_q = q_norm_->forward(ctx, w_q_a_->forward(ctx, x_TD, saved.w_q_a), saved.q_norm);
+    q = w_q_b_->forward(ctx, ranks_.gather(ctx, c_q), saved.w_q_b);
   }
   rope_.apply(ctx, q, positions_T, config_.num_heads, config_.qk_nope_head_dim);
   return q;
@@ -61,22 +79,29 @@ Mla::Latent Mla::project_latent(ExecContext& ctx, const Tensor& x_TD, const Tens
   const Tensor c_kv = ctx.empty({x_TD.dim(0), config_.kv_lora_rank});
   const Tensor k_pe = ctx.empty({x_TD.dim(0), config_.qk_rope_head_dim});
   ctx.ops.split_columns(c_kv, k_pe, kv_a, ctx.compute);
-  rope_.apply(ctx, k_pe, positions_T, 1, 0);
-  return {kv_norm_.forward(ctx, c_kv, saved.kv_norm), k_pe};
+  Latent latent{kv_norm_.forward(ctx, c_kv, saved.kv_norm), k_pe};
+  if (ranks_.tp_size() > 1 && !ctx.decoding)
+    latent = map_joined(ctx, latent, [&](const Tensor& joined) { return ranks_.gather(ctx, joined); });
+  rope_.apply(ctx, latent.k_pe, positions_T, 1, 0);
+  if (ranks_.cp_size() > 1 && !ctx.decoding)
+    latent = map_joined(ctx, latent, [&](const Tensor& joined) { return ranks_.gather_context(ctx, joined); });
+  return latent;
 }
 
 Tensor Mla::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
-  const std::int64_t tokens = x_TD.dim(0), heads = config_.num_heads;
+  const std::int64_t heads = config_.num_heads;
   const Tensor q = project_query(ctx, x_TD, ctx.batch.positions_T, saved);
   const Latent latent = project_latent(ctx, x_TD, ctx.batch.positions_T, saved);
   Tensor kv = w_kv_b_.forward(ctx, latent.c_kv, saved.w_kv_b);
-  const Tensor k = ctx.empty(q.shape());
-  const Tensor v = ctx.empty({tokens, heads * config_.v_head_dim});
+  const std::int64_t tokens = q.dim(0), keys = kv.dim(0);
+  const Tensor k = ctx.empty({keys, q.dim(1)});
+  const Tensor v = ctx.empty({keys, heads * config_.v_head_dim});
   ctx.ops.mla_assemble_kv(k, v, kv, latent.k_pe, heads, ctx.compute);
   kv = Tensor{};
-  const Tensor o = ctx.empty(v.shape());
+  const Tensor o = ctx.empty({tokens, heads * config_.v_head_dim});
   const Tensor lse_TH = ctx.empty_acc({tokens, heads});
-  ctx.ops.attention_forward(o, lse_TH, q, k, v, ctx.batch.key_begin_T, attention_args(config_), ctx.compute);
+  ctx.ops.attention_forward(o, lse_TH, q, k, v, ctx.batch.key_begin_T, ctx.batch.context.key_end_T,
+                            attention_args(config_), ctx.compute);
   if (ctx.training) {
     saved.q = q;
     saved.k = k;
@@ -84,37 +109,44 @@ Tensor Mla::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
     saved.o = o;
     saved.lse_TH = lse_TH;
   }
-  return w_o_.forward(ctx, o, saved.w_o);
+  return ranks_.sum_scatter(ctx, w_o_.forward(ctx, o, saved.w_o));
 }
 
 Tensor Mla::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
-  const std::int64_t tokens = dy_TD.dim(0), heads = config_.num_heads;
-  Tensor d_o = w_o_.backward_input(ctx, dy_TD, saved.w_o);
+  const std::int64_t heads = config_.num_heads;
+  Tensor d_o = w_o_.backward_input(ctx, ranks_.gather(ctx, dy_TD), saved.w_o);
   const Tensor dq = ctx.empty(saved.q.shape());
   Tensor dk = ctx.empty(saved.k.shape());
   Tensor dv = ctx.empty(saved.v.shape());
   ctx.ops.attention_backward(dq, dk, dv, d_o, saved.q, saved.k, saved.v, saved.o, saved.lse_TH, ctx.batch.key_begin_T,
-                             attention_args(config_), ctx.compute);
+                             ctx.batch.context.key_end_T, attention_args(config_), ctx.compute);
   d_o = saved.q = saved.k = saved.v = saved.o = saved.lse_TH = Tensor{};
-  const Tensor dkv = ctx.empty({tokens, w_kv_b_.out_features()});
-  const Tensor dk_pe = ctx.empty({tokens, config_.qk_rope_head_dim});
-  ctx.ops.mla_assemble_kv_backward(dkv, dk_pe, dk, dv, heads, ctx.compute);
+  const Tensor dkv = ctx.empty({dk.dim(0), w_kv_b_.out_features()});
+  Latent dlatent{Tensor{}, ctx.empty({dk.dim(0), config_.qk_rope_head_dim})};
+  ctx.ops.mla_assemble_kv_backward(dkv, dlatent.k_pe, dk, dv, heads, ctx.compute);
   dk = dv = Tensor{};
 
-  // project_latent
-  rope_.apply_backward(ctx, dk_pe, ctx.batch.positions_T, 1, 0);
-  const Tensor dc_kv = kv_norm_.backward_input(ctx, w_kv_b_.backward_input(ctx, dkv, saved.w_kv_b), saved.kv_norm);
-  const Tensor dkv_a = ctx.empty({tokens, w_kv_a_.out_features()});
-  ctx.ops.concat_columns(dkv_a, dc_kv, dk_pe, ctx.compute);
+  // project_latent: every rank has the part of its heads and queries
+  dlatent.c_kv = w_kv_b_.backward_input(ctx, dkv, saved.w_kv_b);
+  if (ranks_.cp_size() > 1)
+    dlatent = map_joined(ctx, dlatent, [&](const Tensor& joined) { return ranks_.sum_scatter_context(ctx, joined); });
+  rope_.apply_backward(ctx, dlatent.k_pe, ctx.batch.positions_T, 1, 0);
+  if (ranks_.tp_size() > 1)
+    dlatent = map_joined(ctx, dlatent, [&](const Tensor& joined) { return ranks_.sum_scatter(ctx, joined); });
+  const Tensor dc_kv = kv_norm_.backward_input(ctx, dlatent.c_kv, saved.kv_norm);
+  const Tensor dkv_a = ctx.empty({dc_kv.dim(0), w_kv_a_.out_features()});
+  ctx.ops.concat_columns(dkv_a, dc_kv, dlatent.k_pe, ctx.compute);
   Tensor dx_TD = w_kv_a_.backward_input(ctx, dkv_a, saved.w_kv_a);
 
   // project_query
   rope_.apply_backward(ctx, dq, ctx.batch.positions_T, heads, config_.qk_nope_head_dim);
-  if (w_q_) {
+  if (w_q_a_) {
+    const Tensor dc_q = ranks_.sum_scatter(ctx, w_q_b_->backward_input(ctx, dq, saved.w_q_b));
+    w_q_a_->backward_input_into(ctx, q_norm_->backward_input(ctx, dc_q, saved.q_norm), dx_TD, true, saved.w_q_a);
+  } else if (ranks_.tp_size() == 1) {
     w_q_->backward_input_into(ctx, dq, dx_TD, true, saved.w_q);
   } else {
-    const Tensor dc_q = q_norm_->backward_input(ctx, w_q_b_->backward_input(ctx, dq, saved.w_q_b), saved.q_norm);
-    w_q_a_->backward_input_into(ctx, dc_q, dx_TD, true, saved.w_q_a);
+    ranks_.sum_scatter_into(ctx, w_q_->backward_input(ctx, dq, saved.w_q), dx_TD, true);
   }
   return dx_TD;
 }
@@ -159,7 +191,7 @@ Tensor Mla::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows,
                            rows.slots_R, rows.lengths_R, cache.rows_per_slot, absorbed_args(config_), ctx.compute);
   const Tensor o = ctx.empty({num_rows, heads * v_dim});
   ctx.ops.per_head_gemm(o, context, w_kv_b, heads, nope + v_dim, nope, v_dim, Transpose::no, ctx.compute);
-  return w_o_.forward(ctx, o, unused.w_o);
+  return ranks_.sum_scatter(ctx, w_o_.forward(ctx, o, unused.w_o));
 }
 
 std::vector<Parameter*> Mla::parameters() {

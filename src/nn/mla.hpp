@@ -1,7 +1,9 @@
 // Multi-head latent attention. Source: DeepSeek-V3 report, eq. 1-11; names as in its inference code.
 // T tokens, D model width, H heads, n = qk_nope_head_dim, r = qk_rope_head_dim, v = v_head_dim, C = kv_lora_rank.
 // Law: training assembles full keys and values; decode attends in the absorbed form to C + r numbers a token. Both are
-// the same function. Kept for backward: the inputs of the linears, q, k, v, o and one log-sum-exp a token and head.
+// the same function. Cut over tp by heads: x and y are this rank's tokens; the latents are computed for these, so that
+// what is gathered (over tp, then over cp) is C + r numbers a token and not D or full keys. Kept for backward: the
+// inputs of the linears, q, k, v, o and one log-sum-exp a token and head.
 #pragma once
 
 #include <optional>
@@ -29,13 +31,14 @@ class Mla {
   struct Saved {
     Linear::Saved w_q, w_q_a, w_q_b, w_kv_a, w_kv_b, w_o;
     RmsNorm::Saved q_norm, kv_norm;
-    Tensor q, k, v, o;  ///< [T, H*(n+r)], the same, [T, H*v], [T, H*v]
+    Tensor q, k, v, o;  ///< [T, H*(n+r)], [K, H*(n+r)], [K, H*v], [T, H*v]; H heads of this rank, K = T*cp keys
     Tensor lse_TH;      ///< acc
   };
 
   /// Parameters prefix + ".w_q" or ".w_q_a", ".q_norm.weight", ".w_q_b"; ".w_kv_a", ".kv_norm.weight", ".w_kv_b",
   /// ".w_o".
-  Mla(const std::string& prefix, DType dtype, const MlaConfig& config, const RopeTables& rope);
+  Mla(const std::string& prefix, DType dtype, const MlaConfig& config, const RopeTables& rope,
+      const ParallelRanks& ranks = {});
 
   Tensor forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
@@ -47,14 +50,18 @@ class Mla {
 
  private:
   struct Latent {
-    Tensor c_kv;  ///< [T, C], normalised
-    Tensor k_pe;  ///< [T, r], rotated
+    Tensor c_kv;  ///< [K, C], normalised
+    Tensor k_pe;  ///< [K, r], rotated
   };
+  /// A map of ParallelRanks on both parts of a latent at once.
+  template <class Map>
+  Latent map_joined(ExecContext& ctx, const Latent& latent, const Map& map) const;
   Tensor project_query(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved);
   Latent project_latent(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved);
 
-  MlaConfig config_;
+  MlaConfig config_;  ///< num_heads: of this rank
   const RopeTables& rope_;
+  ParallelRanks ranks_;
   std::optional<Linear> w_q_, w_q_a_, w_q_b_;
   std::optional<RmsNorm> q_norm_;
   Linear w_kv_a_, w_kv_b_, w_o_;

@@ -5,14 +5,14 @@
 namespace athanor {
 
 Moe::Moe(Backend& ops, const std::string& prefix, DType dtype, const MoeConfig& config, ExpertDispatcher& dispatcher,
-         Stream& stream)
-    : router_(ops, prefix + ".router", accumulation_dtype(dtype), config.router, stream),
+         Stream& stream, const ParallelRanks& ranks)
+    : router_(ops, prefix + ".router", accumulation_dtype(dtype), config.router, stream, ranks),
       experts_(prefix + ".experts", dtype, config.router.args.num_experts, config.dim, config.moe_inter_dim,
                config.init_std),
       dispatcher_(dispatcher) {
   if (config.num_shared_experts > 0)
     shared_.emplace(prefix + ".shared", dtype, config.dim, config.num_shared_experts * config.moe_inter_dim,
-                    config.init_std);
+                    config.init_std, ranks);
 }
 
 void Moe::dispatch(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {

@@ -38,7 +38,7 @@ class Moe {
 
   /// Parameters prefix + ".router.…", ".experts.…", ".shared.…".
   Moe(Backend& ops, const std::string& prefix, DType dtype, const MoeConfig& config, ExpertDispatcher& dispatcher,
-      Stream& stream);
+      Stream& stream, const ParallelRanks& ranks = {});
 
   void dispatch(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
   void experts(ExecContext& ctx, Saved& saved);

@@ -74,12 +74,12 @@ ParameterStore::ParameterStore(Backend& ops, std::vector<Parameter*> parameters,
   for (auto it = parameters_.rbegin(); it != parameters_.rend(); ++it) {
     Parameter& parameter = **it;
     auto group = std::find_if(groups_.begin(), groups_.end(), [&](const ParameterGroup& g) {
-      return g.dtype == parameter.spec.dtype && g.is_expert == parameter.is_expert;
+      return g.dtype == parameter.spec.dtype && g.group == parameter.group;
     });
     if (group == groups_.end()) {
       group = groups_.insert(groups_.end(), ParameterGroup{});
       group->dtype = parameter.spec.dtype;
-      group->is_expert = parameter.is_expert;
+      group->group = parameter.group;
     }
     group->members.push_back({&parameter, 0, 0});
   }

@@ -14,6 +14,14 @@
 
 namespace athanor {
 
+/// Which ranks add up the gradient of a parameter and share out its optimizer state.
+enum class GradientGroup : std::uint8_t {
+  cut,     ///< the ranks dp*cp that hold the same part of a tensor cut over tp
+  whole,   ///< all ranks dp*cp*tp of a layer: the same on each, and each sees some of the tokens
+  expert,  ///< edp: the ranks that hold the same experts
+  shared,  ///< as cut, on the first and the last pipeline rank together (embedding and head used at both ends)
+};
+
 struct Parameter {
   enum class Init : std::uint8_t { normal, ones, zeros };
 
@@ -21,9 +29,9 @@ struct Parameter {
   Init init = Init::normal;
   double init_std = 0.006;  ///< DeepSeek-V3 report section 4.2
   bool decay = true;        ///< false for norms, biases
-  bool is_expert = false;   ///< reduced over edp, not dp
-  Tensor weight;            ///< spec.extent of spec.dtype; a view of the store's flat weight
-  Tensor grad;              ///< acc; a view of the store's flat grad. Accumulated by backward_weight
+  GradientGroup group = GradientGroup::whole;
+  Tensor weight;  ///< spec.extent of spec.dtype; a view of the store's flat weight
+  Tensor grad;    ///< acc; a view of the store's flat grad. Accumulated by backward_weight
 
   const std::string& name() const { return spec.name; }
 };
@@ -51,7 +59,7 @@ struct ParameterGroup {
     std::int64_t begin, end;  ///< elements; end - begin is a multiple of the pad
   };
   DType dtype = DType::f32;
-  bool is_expert = false;
+  GradientGroup group = GradientGroup::whole;
   Tensor weight, grad;  ///< 1-D of one length; grad acc, undefined when made for inference
   std::vector<Member> members;
   std::vector<Bucket> buckets;

@@ -2,8 +2,10 @@
 
 namespace athanor {
 
-Router::Router(Backend& ops, const std::string& prefix, DType acc, const RouterConfig& config, Stream& stream)
+Router::Router(Backend& ops, const std::string& prefix, DType acc, const RouterConfig& config, Stream& stream,
+               const ParallelRanks& ranks)
     : config_(config),
+      ranks_(ranks),
       weight_ED_(prefix + ".weight", "", acc, config.args.num_experts, config.dim, config.init_std),
       bias_E_{whole(prefix + ".bias", acc, {config.args.num_experts}), ops.empty({config.args.num_experts}, acc)} {
   ops.fill(bias_E_.tensor, 0.0, stream);
@@ -29,14 +31,23 @@ Routing Router::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   if (ctx.training) {
     saved.scores_TE = scores_TE;
     saved.expert_ids_TK = routing.expert_ids_TK;
-    ctx.ops.count_experts(expert_counts_E_, routing.expert_ids_TK, ctx.compute);
-    if (config_.balance_loss_alpha != 0.0) {
-      saved.dscores_TE = ctx.empty_acc(scores_TE.shape());
-      ctx.ops.sequence_balance_loss(balance_loss_1_, saved.dscores_TE, scores_TE, top_k, ctx.batch.tokens_per_sequence,
-                                    config_.balance_loss_alpha * ctx.batch.balance_weight, 1.0, ctx.compute);
-    }
+    if (!ctx.recomputing) ctx.ops.count_experts(expert_counts_E_, routing.expert_ids_TK, ctx.compute);
+    if (config_.balance_loss_alpha != 0.0) add_balance_loss(ctx, saved);
   }
   return routing;
+}
+
+void Router::add_balance_loss(ExecContext& ctx, Saved& saved) {
+  const Tensor scores_KE = ranks_.gather_sequences(ctx, saved.scores_TE);
+  const Tensor dscores_KE = ctx.empty_acc(scores_KE.shape());
+  Tensor loss_1 = balance_loss_1_;
+  if (ctx.recomputing) {
+    loss_1 = ctx.empty_acc({1});
+    ctx.ops.fill(loss_1, 0.0, ctx.compute);
+  }
+  ctx.ops.sequence_balance_loss(loss_1, dscores_KE, scores_KE, config_.args.top_k, ctx.batch.tokens_per_sequence,
+                                config_.balance_loss_alpha * ctx.batch.balance_weight, 1.0, ctx.compute);
+  saved.dscores_TE = ranks_.own_rows(ctx, dscores_KE);
 }
 
 void Router::backward_input_into(ExecContext& ctx, const Tensor& dweights_TK, Tensor dx_TD, Saved& saved) {

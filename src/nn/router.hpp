@@ -3,7 +3,8 @@
 // softmax gate by configuration.
 // Law: logits, scores and weights are in the accumulation type whatever the compute type, and so is the parameter. The
 // bias steers the choice only; it is state, moved after each optimizer step by the counts, and has no gradient. Experts
-// are counted in the training forward, once a micro-batch.
+// are counted in the training forward, once a micro-batch. Every rank of tp and cp routes its own tokens; the balance
+// loss looks at whole sequences, so their scores are gathered and every rank has the same loss.
 #pragma once
 
 #include <string>
@@ -30,7 +31,8 @@ class Router {
   };
 
   /// Parameter prefix + ".weight" [E,D], state prefix + ".bias" [E], both of type `acc`.
-  Router(Backend& ops, const std::string& prefix, DType acc, const RouterConfig& config, Stream& stream);
+  Router(Backend& ops, const std::string& prefix, DType acc, const RouterConfig& config, Stream& stream,
+         const ParallelRanks& ranks = {});
 
   /// Where the training forward adds its numbers. Views of the model's sums; set before the first training forward.
   void set_sums(Tensor balance_loss_1, Tensor expert_counts_E);
@@ -43,7 +45,10 @@ class Router {
   StateTensor& bias() { return bias_E_; }
 
  private:
+  void add_balance_loss(ExecContext& ctx, Saved& saved);
+
   RouterConfig config_;
+  ParallelRanks ranks_;
   Linear weight_ED_;
   StateTensor bias_E_;
   Tensor balance_loss_1_, expert_counts_E_;

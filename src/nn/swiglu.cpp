@@ -4,10 +4,16 @@
 
 namespace athanor {
 
-SwiGlu::SwiGlu(const std::string& prefix, DType dtype, std::int64_t dim, std::int64_t inter_dim, double init_std)
+SwiGlu::SwiGlu(const std::string& prefix, DType dtype, std::int64_t dim, std::int64_t inter_dim, double init_std,
+               const ParallelRanks& ranks)
     : w_gate_(prefix + ".w_gate", "", dtype, inter_dim, dim, init_std),
       w_up_(prefix + ".w_up", "", dtype, inter_dim, dim, init_std),
-      w_down_(prefix + ".w_down", "", dtype, dim, inter_dim, init_std) {}
+      w_down_(prefix + ".w_down", "", dtype, dim, inter_dim, init_std),
+      ranks_(ranks) {
+  w_gate_.cut_outputs(ranks);
+  w_up_.cut_outputs(ranks);
+  w_down_.cut_inputs(ranks);
+}
 
 Tensor SwiGlu::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   Tensor y_TD = ctx.ops.empty(x_TD.shape(), x_TD.dtype());
@@ -17,8 +23,9 @@ Tensor SwiGlu::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
 }
 
 void SwiGlu::forward_inner(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
-  Tensor gate_TF = w_gate_.forward(ctx, x_TD, saved.w_gate);
-  Tensor up_TF = w_up_.forward(ctx, x_TD, saved.w_up);
+  const Tensor all_TD = ranks_.gather(ctx, x_TD);
+  Tensor gate_TF = w_gate_.forward(ctx, all_TD, saved.w_gate);
+  Tensor up_TF = w_up_.forward(ctx, all_TD, saved.w_up);
   saved.hidden_TF = ctx.ops.empty(gate_TF.shape(), gate_TF.dtype());
   ctx.ops.swiglu_forward(saved.hidden_TF, gate_TF, up_TF, ctx.compute);
   if (ctx.training) {
@@ -28,7 +35,10 @@ void SwiGlu::forward_inner(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
 }
 
 void SwiGlu::forward_outer(ExecContext& ctx, Tensor y_TD, bool accumulate, Saved& saved) {
-  w_down_.forward_into(ctx, saved.hidden_TF, y_TD, accumulate, saved.w_down);
+  if (ranks_.tp_size() == 1)
+    w_down_.forward_into(ctx, saved.hidden_TF, y_TD, accumulate, saved.w_down);
+  else
+    ranks_.sum_scatter_into(ctx, w_down_.forward(ctx, saved.hidden_TF, saved.w_down), y_TD, accumulate);
   saved.hidden_TF = Tensor{};  // lives on as w_down's input where backward follows
 }
 
@@ -40,7 +50,7 @@ Tensor SwiGlu::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& save
 }
 
 void SwiGlu::backward_outer(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
-  const Tensor dhidden_TF = w_down_.backward_input(ctx, dy_TD, saved.w_down);
+  const Tensor dhidden_TF = w_down_.backward_input(ctx, ranks_.gather(ctx, dy_TD), saved.w_down);
   ctx.ops.swiglu_backward(saved.gate_TF, saved.up_TF, dhidden_TF, saved.gate_TF, saved.up_TF, ctx.compute);
   saved.dgate_TF = std::move(saved.gate_TF);
   saved.dup_TF = std::move(saved.up_TF);
@@ -48,8 +58,14 @@ void SwiGlu::backward_outer(ExecContext& ctx, const Tensor& dy_TD, Saved& saved)
 }
 
 void SwiGlu::backward_inner(ExecContext& ctx, Tensor dx_TD, bool accumulate, Saved& saved) {
-  w_gate_.backward_input_into(ctx, saved.dgate_TF, dx_TD, accumulate, saved.w_gate);
-  w_up_.backward_input_into(ctx, saved.dup_TF, dx_TD, true, saved.w_up);
+  if (ranks_.tp_size() == 1) {
+    w_gate_.backward_input_into(ctx, saved.dgate_TF, dx_TD, accumulate, saved.w_gate);
+    w_up_.backward_input_into(ctx, saved.dup_TF, dx_TD, true, saved.w_up);
+  } else {
+    const Tensor partial_TD = w_gate_.backward_input(ctx, saved.dgate_TF, saved.w_gate);
+    w_up_.backward_input_into(ctx, saved.dup_TF, partial_TD, true, saved.w_up);
+    ranks_.sum_scatter_into(ctx, partial_TD, dx_TD, accumulate);
+  }
   saved.dgate_TF = saved.dup_TF = Tensor{};
 }
 

@@ -1,6 +1,7 @@
 // Gated feed-forward network y = w_down( silu(w_gate x) * (w_up x) ) (Shazeer 2020). Law: forward and backward are cut
 // at the hidden activation, so that a mixture of experts can run the inner half while rows travel, and add the outer
 // half to a sum for free. forward = forward_inner + forward_outer; backward_input = backward_outer + backward_inner.
+// Cut over tp by columns of the hidden activation: x and y are this rank's tokens, gate, up and hidden all tokens.
 #pragma once
 
 #include <string>
@@ -20,7 +21,8 @@ class SwiGlu {
   };
 
   /// Parameters prefix + ".w_gate" [F,D], ".w_up" [F,D], ".w_down" [D,F].
-  SwiGlu(const std::string& prefix, DType dtype, std::int64_t dim, std::int64_t inter_dim, double init_std);
+  SwiGlu(const std::string& prefix, DType dtype, std::int64_t dim, std::int64_t inter_dim, double init_std,
+         const ParallelRanks& ranks = {});
 
   Tensor forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
   void forward_inner(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
@@ -35,6 +37,7 @@ class SwiGlu {
 
  private:
   Linear w_gate_, w_up_, w_down_;
+  ParallelRanks ranks_;
 };
 
 static_assert(Layer<SwiGlu>);

@@ -79,12 +79,12 @@ void training(benchmark::State& state, bool backward) {
   Tensor dq = bench.ops->empty(q.shape(), dtype), dk = bench.ops->empty(k.shape(), dtype);
   Tensor dv = bench.ops->empty(v.shape(), dtype);
   const AttentionArgs args{s.heads, s.kv_heads, s.qk_dim, s.v_dim, 1 / std::sqrt(static_cast<double>(s.qk_dim))};
-  bench.ops->attention_forward(o, lse, q, k, v, key_begin, args, *bench.stream);
+  bench.ops->attention_forward(o, lse, q, k, v, key_begin, Tensor{}, args, *bench.stream);
   for (auto _ : state) {
     if (backward)
-      bench.ops->attention_backward(dq, dk, dv, d_o, q, k, v, o, lse, key_begin, args, *bench.stream);
+      bench.ops->attention_backward(dq, dk, dv, d_o, q, k, v, o, lse, key_begin, Tensor{}, args, *bench.stream);
     else
-      bench.ops->attention_forward(o, lse, q, k, v, key_begin, args, *bench.stream);
+      bench.ops->attention_forward(o, lse, q, k, v, key_begin, Tensor{}, args, *bench.stream);
     bench.stream->synchronize();
   }
   const auto scores = 0.5 * static_cast<double>(tokens * s.heads * (s.sequence + 1));

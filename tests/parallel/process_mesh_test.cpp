@@ -78,18 +78,5 @@ TEST(MeshShape, RefusesWhatDoesNotDivide) {
   EXPECT_NE(zero.find("parallel.cp = 0"), std::string::npos) << zero;
 }
 
-// Axes that this build cannot train on are refused by name.
-TEST(MeshShape, RefusesAxesItCannotTrainOn) {
-  EXPECT_NO_THROW(MeshShape{}.resolved(4).require_trainable());
-  EXPECT_NE(config_error([] { MeshShape{.pp = 2}.resolved(4).require_trainable(); }).find("set parallel.pp = 1"),
-            std::string::npos);
-  EXPECT_NE(config_error([] { MeshShape{.cp = 2}.resolved(4).require_trainable(); }).find("set parallel.cp = 1"),
-            std::string::npos);
-  EXPECT_NE(config_error([] { MeshShape{.tp = 2}.resolved(4).require_trainable(); }).find("set parallel.tp = 1"),
-            std::string::npos);
-  EXPECT_NE(config_error([] { MeshShape{.ep = 2}.resolved(4).require_trainable(); }).find("set parallel.ep = 1"),
-            std::string::npos);
-}
-
 }  // namespace
 }  // namespace athanor

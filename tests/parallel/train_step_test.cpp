@@ -101,10 +101,9 @@ struct Job {
         comm(ops->make_stream()),
         mesh(group, MeshShape{}, *ops),
         model(*ops, tiny_config(), dtype, *compute),
-        store(*ops, model.parameters(),
-              {.pad_elements = bucket_pad(mesh.along(Axis::dp), mesh.along(Axis::edp)), .bucket_elements = 1000},
+        store(*ops, model.parameters(), {.pad_elements = ReductionRanks(mesh).bucket_pad(), .bucket_elements = 1000},
               *compute),
-        step(*ops, model, store, mesh, options, dtype, *compute, *comm) {
+        step(*ops, {&model}, store, mesh, options, dtype, *compute, *comm) {
     store.initialize(5, *compute);
     step.start();
   }

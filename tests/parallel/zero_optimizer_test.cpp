@@ -27,7 +27,7 @@ struct TinyModel {
         matrix_parameter("layers.0.w", dtype, {9, 33}, 0.5),   norm_parameter("layers.0.norm", dtype, 9),
         matrix_parameter("layers.0.router", acc, {5, 7}, 0.5), matrix_parameter("experts.w", dtype, {3, 5, 11}, 0.5),
         matrix_parameter("head", dtype, {41, 29}, 0.5),        norm_parameter("norm.1", dtype, 200)};
-    list[5].is_expert = true;
+    list[5].group = GradientGroup::expert;
     for (Parameter& parameter : list) pointers.push_back(&parameter);
   }
   std::vector<Parameter> list;
@@ -39,8 +39,9 @@ struct Trainee {
   Trainee(Backend& backend, DType dtype, Communicator& ranks, const AdamWOptions& options, Stream& stream)
       : ops(backend),
         model(dtype),
-        store(ops, model.pointers, {.pad_elements = bucket_pad(ranks, ranks), .bucket_elements = 300}, stream),
-        slices(owned_slices(store, ranks, ranks)),
+        store(ops, model.pointers, {.pad_elements = ReductionRanks(ranks).bucket_pad(), .bucket_elements = 300},
+              stream),
+        slices(owned_slices(store, ReductionRanks(ranks))),
         reducer(ops, store, slices),
         optimizer(ops, store, slices, options, stream) {
     store.initialize(3, stream);
@@ -262,13 +263,14 @@ TEST(OwnedSlices, AreEqualOrRefused) {
   auto stream = ops->make_stream();
   ManyRanks three(3), five(5);
   TinyModel model(DType::f32);
-  ParameterStore store(*ops, model.pointers, {.pad_elements = bucket_pad(three, three), .bucket_elements = 1}, *stream);
-  for (const OwnedSlice& slice : owned_slices(store, three, three)) {
+  ParameterStore store(*ops, model.pointers, {.pad_elements = ReductionRanks(three).bucket_pad(), .bucket_elements = 1},
+                       *stream);
+  for (const OwnedSlice& slice : owned_slices(store, ReductionRanks(three))) {
     EXPECT_EQ(slice.size() * 3, slice.bucket.end - slice.bucket.begin);
     EXPECT_EQ(slice.end, slice.bucket.end);  // the last rank's
   }
   try {
-    owned_slices(store, five, five);
+    owned_slices(store, ReductionRanks(five));
     ADD_FAILURE() << "no error";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("pad_elements = 320"), std::string::npos) << error.what();

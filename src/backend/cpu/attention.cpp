@@ -1,7 +1,7 @@
 // Causal attention for training: o = softmax(scale * q k^T) v, documents kept apart by key_begin_T; lse_TH is kept for
 // the backward. One (head, tile of queries) is one piece of work; the arithmetic and its order are in
-// attention_tile.hpp. Legend: T tokens, H query heads, G key/value heads, Q width of a query/key head, V width of a
-// value head.
+// attention_tile.hpp. Legend: T tokens (queries), H query heads, G key/value heads, Q width of a query/key head, V
+// width of a value head.
 #include <cmath>
 
 #include "src/backend/cpu/attention_ops.hpp"
@@ -12,7 +12,8 @@ namespace athanor {
 namespace cpu::attention {
 
 void require_attention(std::string_view op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
-                       const Tensor& lse_TH, const Tensor& key_begin_T, const AttentionArgs& args) {
+                       const Tensor& lse_TH, const Tensor& key_begin_T, const Tensor& key_end_T,
+                       const AttentionArgs& args) {
   const std::int64_t tokens = q.shape().flat_rows();
   require(args.num_heads > 0 && args.num_kv_heads > 0 && args.num_heads % args.num_kv_heads == 0, op,
           "query heads a multiple of key/value heads", q, k);
@@ -21,8 +22,12 @@ void require_attention(std::string_view op, const Tensor& q, const Tensor& k, co
   require(k.shape().back() == args.num_kv_heads * args.qk_dim, op, "keys of G*Q columns", k);
   require(v.shape().back() == args.num_kv_heads * args.v_dim, op, "values of G*V columns", v);
   require(o.shape().back() == args.num_heads * args.v_dim, op, "an output of H*V columns", o);
-  require(k.shape().flat_rows() == tokens && v.shape().flat_rows() == tokens && o.shape().flat_rows() == tokens, op,
-          "as many rows of k, v, o as of q", q, k);
+  require(o.shape().flat_rows() == tokens && v.shape().flat_rows() == k.shape().flat_rows(), op,
+          "as many rows of o as of q and of v as of k", q, k);
+  if (key_end_T.defined())
+    require(key_end_T.dtype() == DType::i32 && key_end_T.numel() == tokens, op, "i32 key_end [T]", key_end_T, q);
+  else
+    require(k.shape().flat_rows() == tokens, op, "as many keys as queries where no key_end is given", q, k);
   require(k.dtype() == q.dtype() && v.dtype() == q.dtype() && o.dtype() == q.dtype(), op, "operands of one type", q, k);
   require(lse_TH.dtype() == accumulation_dtype(q.dtype()) && lse_TH.numel() == tokens * args.num_heads, op,
           "lse [T, H] of the accumulation type", lse_TH, q);
@@ -31,7 +36,7 @@ void require_attention(std::string_view op, const Tensor& q, const Tensor& k, co
 
 namespace {
 
-/// A tile of queries of one stretch: tokens [begin, end), keys counted from `origin`.
+/// A tile of queries of one stretch: rows [begin, end), keys counted from row `origin`.
 struct QueryTile {
   std::int64_t origin, begin, end;
 };
@@ -39,7 +44,7 @@ struct QueryTile {
 template <class P>
 void forward_tile(const QueryTile& tile, std::int64_t h, const AttentionArgs& a, const typename P::Element* q,
                   const typename P::Element* k, const typename P::Element* v, const std::int32_t* key_begin_T,
-                  typename P::Element* o, typename P::Acc* lse_TH) {
+                  const std::int32_t* key_end_T, typename P::Element* o, typename P::Acc* lse_TH) {
   using Acc = typename P::Acc;
   const std::int64_t g = h / (a.num_heads / a.num_kv_heads), tokens = tile.end - tile.begin;
   ForwardTile<P> work;
@@ -49,7 +54,7 @@ void forward_tile(const QueryTile& tile, std::int64_t h, const AttentionArgs& a,
   for (std::int64_t i = 0; i < tokens; ++i) {
     using Int = typename Visibility<P>::Int;
     visible.lo[i] = static_cast<Int>(key_begin_T[tile.begin + i] - tile.origin);
-    visible.hi[i] = static_cast<Int>(tile.begin + i + 1 - tile.origin);
+    visible.hi[i] = static_cast<Int>((key_end_T ? key_end_T[tile.begin + i] : tile.begin + i + 1) - tile.origin);
   }
   visible.finish(static_cast<int>(tokens));
   pack_lanes<P>(work.q_t, kQueries<P>, tokens, a.qk_dim,
@@ -72,29 +77,31 @@ void forward_tile(const QueryTile& tile, std::int64_t h, const AttentionArgs& a,
 }  // namespace cpu::attention
 
 void CpuBackend::attention_forward(Tensor o, Tensor lse_TH, const Tensor& q, const Tensor& k, const Tensor& v,
-                                   const Tensor& key_begin_T, const AttentionArgs& args, Stream& stream) {
+                                   const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args,
+                                   Stream& stream) {
   using namespace cpu::attention;
   using cpu::data;
-  require_attention("attention_forward", q, k, v, o, lse_TH, key_begin_T, args);
+  require_attention("attention_forward", q, k, v, o, lse_TH, key_begin_T, key_end_T, args);
   dispatch_units(q.dtype(), args, "attention_forward", [&](auto arithmetic) {
     using P = decltype(arithmetic);
     using T = typename P::Element;
     run_on(stream, [=, a = args] {
       const auto* key_begin = data<std::int32_t>(key_begin_T);
-      thread_local std::vector<std::int64_t> borders;
+      const auto* key_end = key_end_T.defined() ? data<std::int32_t>(key_end_T) : nullptr;
+      thread_local std::vector<Stretch> stretches;
       thread_local std::vector<QueryTile> tiles_of_thread;
-      find_stretches(key_begin, q.shape().flat_rows(), borders);
+      find_stretches(key_begin, key_end, q.shape().flat_rows(), stretches);
       tiles_of_thread.clear();
-      for (std::size_t s = 0; s + 1 < borders.size(); ++s)
-        for (std::int64_t begin = borders[s]; begin < borders[s + 1]; begin += kQueries<P>)
-          tiles_of_thread.push_back({borders[s], begin, std::min(begin + kQueries<P>, borders[s + 1])});
+      for (const Stretch& stretch : stretches)
+        for (std::int64_t begin = stretch.query_begin; begin < stretch.query_end; begin += kQueries<P>)
+          tiles_of_thread.push_back({stretch.key_begin, begin, std::min(begin + kQueries<P>, stretch.query_end)});
       const auto& tiles = tiles_of_thread;  // the team reads this thread's list
       const auto num_tiles = static_cast<std::int64_t>(tiles.size());
       // Long tiles (late queries) first, so that threads end together.
 #pragma omp parallel for schedule(dynamic)
       for (std::int64_t unit = num_tiles * a.num_heads - 1; unit >= 0; --unit)
         forward_tile<P>(tiles[static_cast<std::size_t>(unit % num_tiles)], unit / num_tiles, a, data<T>(q), data<T>(k),
-                        data<T>(v), key_begin, data<T>(o), data<typename P::Acc>(lse_TH));
+                        data<T>(v), key_begin, key_end, data<T>(o), data<typename P::Acc>(lse_TH));
     });
   });
 }

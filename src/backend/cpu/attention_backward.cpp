@@ -2,7 +2,7 @@
 // delta = rowsum(dO * o):  dS = P (dP - delta) scale,  dv = P^T dO,  dk = dS^T q,  dq = dS k.
 // Source: Dao, FlashAttention-2 (arXiv 2307.08691), algorithm 2, with the loops exchanged: tiles of queries outside, so
 // that dq stays in a tile and queries are packed once.
-// Law: one (key/value head, stretch of tokens) is one piece of work; dk and dv grow over query heads, then query tiles,
+// Law: one (key/value head, stretch) is one piece of work; dk and dv grow over query heads, then query tiles,
 // in order. So gradients depend neither on threads nor on other sequences of the batch.
 #include <vector>
 
@@ -25,7 +25,7 @@ struct BackwardOperands {
   Element *dq, *dk, *dv;
   const Element *d_o, *q, *k, *v, *o;
   const Acc* lse_TH;
-  const std::int32_t* key_begin_T;
+  const std::int32_t *key_begin_T, *key_end_T;  ///< key_end null: t + 1
 };
 
 template <class P>
@@ -38,22 +38,22 @@ class StretchBackward {
   using Int = typename Visibility<P>::Int;
   static constexpr int kQ = kQueries<P>;
 
-  StretchBackward(const BackwardOperands<P>& operands, const AttentionArgs& args, std::int64_t begin, std::int64_t end,
+  StretchBackward(const BackwardOperands<P>& operands, const AttentionArgs& args, const Stretch& stretch,
                   std::int64_t g)
-      : t_(operands), a_(args), begin_(begin), end_(end), g_(g) {}
+      : t_(operands), a_(args), stretch_(stretch), keys_(stretch.key_end - stretch.key_begin), g_(g) {}
 
   void run() {
-    const std::int64_t group = a_.num_heads / a_.num_kv_heads, tokens = end_ - begin_;
+    const std::int64_t group = a_.num_heads / a_.num_kv_heads;
     carve_scratch([&](Carver& carver) { carve(carver); });
-    std::fill_n(dk_, tokens * qk_columns_, Acc{});
-    std::fill_n(dv_, tokens * v_columns_, Acc{});
+    std::fill_n(dk_, keys_ * qk_columns_, Acc{});
+    std::fill_n(dv_, keys_ * v_columns_, Acc{});
     stage_keys();
     for (std::int64_t h = g_ * group; h < (g_ + 1) * group; ++h)
-      for (std::int64_t first = begin_; first < end_; first += kQ)
-        query_tile(h, first, static_cast<int>(std::min<std::int64_t>(kQ, end_ - first)));
+      for (std::int64_t first = stretch_.query_begin; first < stretch_.query_end; first += kQ)
+        query_tile(h, first, static_cast<int>(std::min<std::int64_t>(kQ, stretch_.query_end - first)));
     const auto scale = static_cast<Acc>(a_.scale);
-    for (std::int64_t j = 0; j < tokens; ++j) {
-      const std::int64_t row = (begin_ + j) * a_.num_kv_heads + g_;
+    for (std::int64_t j = 0; j < keys_; ++j) {
+      const std::int64_t row = (stretch_.key_begin + j) * a_.num_kv_heads + g_;
       for (std::int64_t d = 0; d < a_.qk_dim; ++d)
         t_.dk[row * a_.qk_dim + d] = store<Element>(dk_[j * qk_columns_ + d] * scale);
       for (std::int64_t d = 0; d < a_.v_dim; ++d) t_.dv[row * a_.v_dim + d] = store<Element>(dv_[j * v_columns_ + d]);
@@ -62,11 +62,10 @@ class StretchBackward {
 
  private:
   void carve(Carver& carver) {
-    const std::int64_t tokens = end_ - begin_;
-    carver.take(dk_, tokens * qk_columns_);
-    carver.take(dv_, tokens * v_columns_);
-    if (!P::kInPlace) carver.take(v_rows_copy_, tokens * a_.v_dim);
-    if (!kRowsAreUnits<P>) carver.take(k_along_keys_copy_, units<P>(tokens) * a_.qk_dim);
+    carver.take(dk_, keys_ * qk_columns_);
+    carver.take(dv_, keys_ * v_columns_);
+    if (!P::kInPlace) carver.take(v_rows_copy_, keys_ * a_.v_dim);
+    if (!kRowsAreUnits<P>) carver.take(k_along_keys_copy_, units<P>(keys_) * a_.qk_dim);
     carver.take(q_t_, units<P>(a_.qk_dim) * kQ);
     carver.take(do_t_, units<P>(a_.v_dim) * kQ);
     carver.take(q_rows_, kQ / P::kPair * qk_columns_);
@@ -82,19 +81,19 @@ class StretchBackward {
 
   /// Points k_rows_, v_rows_ (units along the head) and k_along_keys_ (units along keys) at tensors or copies.
   void stage_keys() {
-    const std::int64_t tokens = end_ - begin_, qk_stride = a_.num_kv_heads * a_.qk_dim;
+    const std::int64_t qk_stride = a_.num_kv_heads * a_.qk_dim;
     const std::int64_t v_stride = a_.num_kv_heads * a_.v_dim;
-    const Element* k = t_.k + (begin_ * a_.num_kv_heads + g_) * a_.qk_dim;
-    const Element* v = t_.v + (begin_ * a_.num_kv_heads + g_) * a_.v_dim;
+    const Element* k = t_.k + (stretch_.key_begin * a_.num_kv_heads + g_) * a_.qk_dim;
+    const Element* v = t_.v + (stretch_.key_begin * a_.num_kv_heads + g_) * a_.v_dim;
     k_rows_ = P::in_place(k), k_stride_ = qk_stride / P::kPair;
     v_rows_ = P::in_place(v), v_stride_ = v_stride / P::kPair;
     k_along_keys_ = k_rows_, k_along_stride_ = k_stride_;
     if constexpr (!kRowsAreUnits<P>) {
-      pack_rows<P>(k_along_keys_copy_, a_.qk_dim, k, qk_stride, tokens, a_.qk_dim);
+      pack_rows<P>(k_along_keys_copy_, a_.qk_dim, k, qk_stride, keys_, a_.qk_dim);
       k_along_keys_ = k_along_keys_copy_, k_along_stride_ = a_.qk_dim;
     }
     if constexpr (!P::kInPlace) {
-      pack_rows<P>(v_rows_copy_, a_.v_dim, v, v_stride, tokens, a_.v_dim);
+      pack_rows<P>(v_rows_copy_, a_.v_dim, v, v_stride, keys_, a_.v_dim);
       v_rows_ = v_rows_copy_, v_stride_ = a_.v_dim;
       k_rows_ = k_along_keys_, k_stride_ = k_along_stride_;
     }
@@ -112,8 +111,8 @@ class StretchBackward {
     Visibility<P> visible;
     for (int i = 0; i < kQ; ++i) lse_[i] = delta_[i] = Acc{};
     for (int i = 0; i < tokens; ++i) {
-      visible.lo[i] = static_cast<Int>(t_.key_begin_T[first + i] - begin_);
-      visible.hi[i] = static_cast<Int>(first + i + 1 - begin_);
+      visible.lo[i] = static_cast<Int>(t_.key_begin_T[first + i] - stretch_.key_begin);
+      visible.hi[i] = static_cast<Int>((t_.key_end_T ? t_.key_end_T[first + i] : first + i + 1) - stretch_.key_begin);
       lse_[i] = t_.lse_TH[(first + i) * a_.num_heads + h] * exponent_scale<P>(1.0);
       delta_[i] = dot<P>(o + i * o_stride, d_o + i * o_stride, a_.v_dim);
     }
@@ -181,7 +180,8 @@ class StretchBackward {
 
   const BackwardOperands<P>& t_;
   const AttentionArgs& a_;
-  const std::int64_t begin_, end_, g_;
+  const Stretch stretch_;
+  const std::int64_t keys_, g_;
   const std::int64_t qk_columns_ = padded<P>(a_.qk_dim), v_columns_ = padded<P>(a_.v_dim);
 
   const Unit *k_rows_ = nullptr, *v_rows_ = nullptr, *k_along_keys_ = nullptr;
@@ -200,11 +200,12 @@ class StretchBackward {
 
 void CpuBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, const Tensor& q,
                                     const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse_TH,
-                                    const Tensor& key_begin_T, const AttentionArgs& args, Stream& stream) {
+                                    const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args,
+                                    Stream& stream) {
   using namespace cpu::attention;
   using cpu::data;
-  require_attention("attention_backward", q, k, v, o, lse_TH, key_begin_T, args);
-  require_attention("attention_backward", dq, dk, dv, d_o, lse_TH, key_begin_T, args);
+  require_attention("attention_backward", q, k, v, o, lse_TH, key_begin_T, key_end_T, args);
+  require_attention("attention_backward", dq, dk, dv, d_o, lse_TH, key_begin_T, key_end_T, args);
   cpu::require(dq.dtype() == q.dtype(), "attention_backward", "gradients of the operands' type", dq, q);
   dispatch_units(q.dtype(), args, "attention_backward", [&](auto arithmetic) {
     using P = decltype(arithmetic);
@@ -219,16 +220,19 @@ void CpuBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tenso
                                          data<T>(v),
                                          data<T>(o),
                                          data<typename P::Acc>(lse_TH),
-                                         data<std::int32_t>(key_begin_T)};
-      thread_local std::vector<std::int64_t> borders_of_thread;
-      find_stretches(operands.key_begin_T, q.shape().flat_rows(), borders_of_thread);
-      const auto& borders = borders_of_thread;  // the team reads this thread's list
-      const auto stretches = static_cast<std::int64_t>(borders.size()) - 1;
-#pragma omp parallel for schedule(dynamic)
-      for (std::int64_t unit = 0; unit < stretches * a.num_kv_heads; ++unit) {
-        const auto s = static_cast<std::size_t>(unit % stretches);
-        StretchBackward<P>(operands, a, borders[s], borders[s + 1], unit / stretches).run();
+                                         data<std::int32_t>(key_begin_T),
+                                         key_end_T.defined() ? data<std::int32_t>(key_end_T) : nullptr};
+      thread_local std::vector<Stretch> stretches_of_thread;
+      find_stretches(operands.key_begin_T, operands.key_end_T, q.shape().flat_rows(), stretches_of_thread);
+      const auto& stretches = stretches_of_thread;  // the team reads this thread's list
+      if (key_end_T.defined()) {                    // some keys may be seen by no query
+        std::fill_n(operands.dk, dk.numel(), T{});
+        std::fill_n(operands.dv, dv.numel(), T{});
       }
+      const auto count = static_cast<std::int64_t>(stretches.size());
+#pragma omp parallel for schedule(dynamic)
+      for (std::int64_t unit = 0; unit < count * a.num_kv_heads; ++unit)
+        StretchBackward<P>(operands, a, stretches[static_cast<std::size_t>(unit % count)], unit / count).run();
     });
   });
 }

@@ -1,4 +1,5 @@
-// What the attention operations share: which arithmetic a call uses, and the independent stretches of tokens.
+// What the attention operations share: which arithmetic a call uses, and the independent stretches of queries and
+// keys.
 #pragma once
 
 #include <cstdint>
@@ -26,17 +27,28 @@ void dispatch_units(DType dtype, [[maybe_unused]] const AttentionArgs& args, std
   });
 }
 
-/// First tokens of the stretches that see nothing outside themselves, then the number of tokens. Tiles are cut from
-/// these borders, so a sequence has the same bits alone and in a batch.
-inline void find_stretches(const std::int32_t* key_begin_T, std::int64_t tokens, std::vector<std::int64_t>& borders) {
-  borders.clear();
-  for (std::int64_t t = 0; t < tokens; ++t)
-    if (t == 0 || key_begin_T[t] == t) borders.push_back(t);
-  borders.push_back(tokens);
+/// Queries that see keys of no other stretch, and these keys: rows [query_begin, query_end) and [key_begin, key_end).
+struct Stretch {
+  std::int64_t query_begin, query_end, key_begin, key_end;
+};
+
+/// The stretches of a call. Tiles are cut from their borders, so a sequence has the same bits alone and in a batch.
+/// @param key_end_T  null: t + 1.
+inline void find_stretches(const std::int32_t* key_begin_T, const std::int32_t* key_end_T, std::int64_t queries,
+                           std::vector<Stretch>& stretches) {
+  stretches.clear();
+  for (std::int64_t t = 0; t < queries; ++t) {
+    const std::int64_t end = key_end_T ? key_end_T[t] : t + 1;
+    if (stretches.empty() || key_begin_T[t] >= stretches.back().key_end)
+      stretches.push_back({t, t, key_begin_T[t], end});
+    stretches.back().query_end = t + 1;
+    stretches.back().key_end = end;
+  }
 }
 
 /// Shapes and types of the training operations. @throws Error naming what does not fit.
 void require_attention(std::string_view op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
-                       const Tensor& lse_TH, const Tensor& key_begin_T, const AttentionArgs& args);
+                       const Tensor& lse_TH, const Tensor& key_begin_T, const Tensor& key_end_T,
+                       const AttentionArgs& args);
 
 }  // namespace athanor::cpu::attention

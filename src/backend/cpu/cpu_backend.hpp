@@ -25,6 +25,7 @@ class CpuBackend final : public Backend {
   void gather_rows(Tensor dst_RD, const Tensor& src_ND, const Tensor& ids_R, Stream& stream) override;
   void scatter_rows(Tensor dst_ND, const Tensor& src_RD, const Tensor& ids_R, Stream& stream) override;
   void scatter_add_rows(Tensor dst_ND, const Tensor& src_RD, const Tensor& ids_R, Stream& stream) override;
+  void local_ids(Tensor out_R, const Tensor& ids_R, std::int64_t begin, std::int64_t count, Stream& stream) override;
   void concat_columns(Tensor out, const Tensor& a, const Tensor& b, Stream& stream) override;
   void split_columns(Tensor a, Tensor b, const Tensor& in, Stream& stream) override;
   void add(Tensor out, const Tensor& a, const Tensor& b, Stream& stream) override;
@@ -55,10 +56,11 @@ class CpuBackend final : public Backend {
   void mla_assemble_kv_backward(Tensor dkv, Tensor dk_pe, const Tensor& dk, const Tensor& dv, std::int64_t num_heads,
                                 Stream& stream) override;
   void attention_forward(Tensor o, Tensor lse_TH, const Tensor& q, const Tensor& k, const Tensor& v,
-                         const Tensor& key_begin_T, const AttentionArgs& args, Stream& stream) override;
+                         const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args,
+                         Stream& stream) override;
   void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, const Tensor& q, const Tensor& k,
                           const Tensor& v, const Tensor& o, const Tensor& lse_TH, const Tensor& key_begin_T,
-                          const AttentionArgs& args, Stream& stream) override;
+                          const Tensor& key_end_T, const AttentionArgs& args, Stream& stream) override;
   void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& slots_R,
                         const Tensor& lengths_R, std::int64_t rows_per_slot, const AttentionArgs& args,
                         Stream& stream) override;
@@ -83,6 +85,13 @@ class CpuBackend final : public Backend {
                                const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) override;
   void cross_entropy(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& targets_T,
                      const Tensor& loss_weights_T, Stream& stream) override;
+  void cross_entropy_part(Tensor part_T2, const Tensor& logits_TV, const Tensor& local_targets_T,
+                          Stream& stream) override;
+  void cross_entropy_merge(Tensor losses_T, Tensor lse_T, const Tensor& parts_PT2, const Tensor& loss_weights_T,
+                           Stream& stream) override;
+  void cross_entropy_part_backward(Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& lse_T,
+                                   const Tensor& local_targets_T, const Tensor& loss_weights_T,
+                                   Stream& stream) override;
   void weighted_sum(Tensor out_1, const Tensor& a_T, const Tensor& b_T, Stream& stream) override;
   void sum_squares(Tensor out_1, const Tensor& x, Stream& stream) override;
   void count_nonfinite(Tensor out_1, const Tensor& x, Stream& stream) override;

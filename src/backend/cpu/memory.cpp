@@ -173,13 +173,16 @@ void CpuBackend::gather_rows(Tensor dst_RD, const Tensor& src_ND, const Tensor& 
   require(dst_RD.dtype() == src_ND.dtype(), "gather_rows", "operands of one type", dst_RD, src_ND);
   run_on(stream, [=] {
     const auto* ids = data<std::int32_t>(ids_R);
-    cpu::require_ids("gather_rows", ids, t.rows, t.table_rows);
+    cpu::require_ids_or_none("gather_rows", ids, t.rows, t.table_rows);
     const auto bytes = static_cast<std::int64_t>(size_bytes(src_ND.dtype())) * t.width;
     std::byte* to = dst_RD.unsafe_data();
     const std::byte* from = src_ND.unsafe_data();
     parallel_rows(t.rows, 16, 2 * bytes, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r)
-        std::memcpy(to + r * bytes, from + ids[r] * bytes, static_cast<std::size_t>(bytes));
+        if (ids[r] >= 0)
+          std::memcpy(to + r * bytes, from + ids[r] * bytes, static_cast<std::size_t>(bytes));
+        else
+          std::memset(to + r * bytes, 0, static_cast<std::size_t>(bytes));
     });
   });
 }
@@ -209,7 +212,7 @@ void CpuBackend::scatter_add_rows(Tensor dst_ND, const Tensor& src_RD, const Ten
     using Acc = cpu::acc_t<T>;
     run_on(stream, [=] {
       const auto* ids = data<std::int32_t>(ids_R);
-      cpu::require_ids("scatter_add_rows", ids, t.rows, t.table_rows);
+      cpu::require_ids_or_none("scatter_add_rows", ids, t.rows, t.table_rows);
       Acc* to = data<Acc>(dst_ND);
       const T* from = data<T>(src_RD);
       // A thread owns the table rows that are its number modulo the threads; each sums in the order of r.
@@ -218,7 +221,7 @@ void CpuBackend::scatter_add_rows(Tensor dst_ND, const Tensor& src_RD, const Ten
       {
         const int threads = omp_get_num_threads(), me = omp_get_thread_num();
         for (std::int64_t r = 0; r < t.rows; ++r) {
-          if (ids[r] % threads != me) continue;
+          if (ids[r] < 0 || ids[r] % threads != me) continue;
           Acc* sum = to + ids[r] * t.width;
           const T* row = from + r * t.width;
 #pragma omp simd
@@ -226,6 +229,19 @@ void CpuBackend::scatter_add_rows(Tensor dst_ND, const Tensor& src_RD, const Ten
         }
       }
     });
+  });
+}
+
+void CpuBackend::local_ids(Tensor out_R, const Tensor& ids_R, std::int64_t begin, std::int64_t count, Stream& stream) {
+  require(out_R.dtype() == DType::i32 && ids_R.dtype() == DType::i32 && out_R.numel() == ids_R.numel(), "local_ids",
+          "i32 ids, as many out as in", out_R, ids_R);
+  run_on(stream, [=] {
+    const auto* ids = data<std::int32_t>(ids_R);
+    auto* out = data<std::int32_t>(out_R);
+    for (std::int64_t r = 0; r < ids_R.numel(); ++r) {
+      const std::int64_t local = ids[r] - begin;
+      out[r] = local >= 0 && local < count ? static_cast<std::int32_t>(local) : -1;
+    }
   });
 }
 

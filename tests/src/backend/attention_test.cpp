@@ -145,8 +145,8 @@ class AttentionTest : public testing::TestWithParam<Setting> {
     Tensor lse = ops_->empty({tokens, c.heads}, accumulation_dtype(dtype_));
     Tensor dq = ops_->empty(in.q.shape(), dtype_), dk = ops_->empty(in.k.shape(), dtype_);
     Tensor dv = ops_->empty(in.v.shape(), dtype_);
-    ops_->attention_forward(o, lse, in.q, in.k, in.v, begin, c.args(), *stream_);
-    ops_->attention_backward(dq, dk, dv, in.d_o, in.q, in.k, in.v, o, lse, begin, c.args(), *stream_);
+    ops_->attention_forward(o, lse, in.q, in.k, in.v, begin, Tensor{}, c.args(), *stream_);
+    ops_->attention_backward(dq, dk, dv, in.d_o, in.q, in.k, in.v, o, lse, begin, Tensor{}, c.args(), *stream_);
     return {read(o), read(lse), read(dq), read(dk), read(dv)};
   }
 

@@ -19,7 +19,7 @@ class ParameterStoreTest : public ::testing::Test {
   Parameter router_ = matrix_parameter("router.weight", DType::f64, {4, 7}, 0.02);
 
   std::vector<Parameter*> all() {
-    experts_.is_expert = true;
+    experts_.group = GradientGroup::expert;
     return {&embedding_, &norm_, &experts_, &bias_, &router_};
   }
   std::vector<double> values(const Tensor& x) { return testing::download_doubles(*ops_, x, *stream_); }
@@ -34,8 +34,8 @@ TEST_F(ParameterStoreTest, LaysParametersOutInGroupsAndBuckets) {
   const ParameterGroup& router = store.groups()[0];
   const ParameterGroup& dense = store.groups()[1];
   EXPECT_EQ(router.dtype, DType::f64);
-  EXPECT_FALSE(dense.is_expert);
-  EXPECT_TRUE(store.groups()[2].is_expert);
+  EXPECT_NE(dense.group, GradientGroup::expert);
+  EXPECT_EQ(store.groups()[2].group, GradientGroup::expert);
   ASSERT_EQ(dense.members.size(), 3u);
   EXPECT_EQ(dense.members[0].parameter, &bias_);
   EXPECT_EQ(dense.members[1].parameter, &norm_);
