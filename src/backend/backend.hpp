@@ -215,16 +215,18 @@ class Backend {
 
   // ---- permutation (permute.cpp)
   /// Stable counting sort of the R = T*K pairs by expert: row_of_TK[t,k] is the place of pair (t,k), pair_of_R its
-  /// inverse (flat t*K+k), offsets_E1 the first row of each expert. All i32.
+  /// inverse (flat t*K+k), offsets_E1 the first row of each expert. All i32. Where experts live on several ranks, an id
+  /// of -1 says that the pair is served elsewhere: it gets row -1, and R counts the others only. Rows of -1 are passed
+  /// over by the operations below.
   virtual void sort_by_expert(Tensor pair_of_R, Tensor row_of_TK, Tensor offsets_E1, const Tensor& expert_ids_TK,
                               Stream& stream) = 0;
   /// y_RD[r] = x_TD[pair_of_R[r] / K].
   virtual void permute_rows(Tensor y_RD, const Tensor& x_TD, const Tensor& pair_of_R, std::int64_t top_k,
                             Stream& stream) = 0;
-  /// y_TD[t] = sum over k, in order, of weights_TK[t,k] * x_RD[row_of_TK[t,k]] (weights undefined: 1).
+  /// y_TD[t] = sum over k, in order, of weights_TK[t,k] * x_RD[row_of_TK[t,k]] (weights undefined: 1; row -1: 0).
   virtual void unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& row_of_TK, const Tensor& weights_TK,
                               Stream& stream) = 0;
-  /// dx_RD[row] = weight * dy_TD[t], dweights_TK[t,k] = dot(dy_TD[t], x_RD[row]).
+  /// dx_RD[row] = weight * dy_TD[t], dweights_TK[t,k] = dot(dy_TD[t], x_RD[row]), 0 where row is -1.
   virtual void unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const Tensor& dy_TD, const Tensor& x_RD,
                                        const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) = 0;
 

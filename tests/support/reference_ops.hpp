@@ -105,9 +105,10 @@ Values router_bias_update(Values bias_E, const std::vector<std::int64_t>& counts
 struct Sorted {
   Ids pair_of_R, row_of_TK, offsets_E1;
 };
+/// Ids of -1 get row -1 and no place among the pairs.
 Sorted sort_by_expert(const Ids& expert_ids_TK, std::int64_t num_experts);
 Values permute_rows(const Values& x_TD, const Ids& pair_of_R, std::int64_t top_k, std::int64_t width);
-/// weights_TK may be empty: 1.
+/// weights_TK may be empty: 1. Rows of -1 add nothing.
 Values unpermute_rows(const Values& x_RD, const Ids& row_of_TK, const Values& weights_TK, std::int64_t top_k,
                       std::int64_t width);
 struct UnpermuteGradient {

@@ -155,7 +155,7 @@ Values router_bias_update(Values bias_E, const std::vector<std::int64_t>& counts
 
 Sorted sort_by_expert(const Ids& expert_ids_TK, std::int64_t num_experts) {
   Sorted out;
-  out.row_of_TK.resize(expert_ids_TK.size());
+  out.row_of_TK.resize(expert_ids_TK.size(), -1);
   for (std::int32_t e = 0; e < num_experts; ++e) {
     out.offsets_E1.push_back(static_cast<std::int32_t>(out.pair_of_R.size()));
     for (std::size_t pair = 0; pair < expert_ids_TK.size(); ++pair)
@@ -179,7 +179,7 @@ Values unpermute_rows(const Values& x_RD, const Ids& row_of_TK, const Values& we
                       std::int64_t width) {
   Values y(row_of_TK.size() / u(top_k) * u(width));
   for (std::size_t pair = 0; pair < row_of_TK.size(); ++pair)
-    for (std::int64_t i = 0; i < width; ++i)
+    for (std::int64_t i = 0; i < width && row_of_TK[pair] >= 0; ++i)
       y[pair / u(top_k) * u(width) + u(i)] +=
           (weights_TK.empty() ? 1.0 : weights_TK[pair]) * x_RD[u(row_of_TK[pair] * width + i)];
   return y;
@@ -189,7 +189,7 @@ UnpermuteGradient unpermute_rows_backward(const Values& dy_TD, const Values& x_R
                                           const Values& weights_TK, std::int64_t top_k, std::int64_t width) {
   UnpermuteGradient out{Values(x_RD.size()), Values(row_of_TK.size())};
   for (std::size_t pair = 0; pair < row_of_TK.size(); ++pair)
-    for (std::int64_t i = 0; i < width; ++i) {
+    for (std::int64_t i = 0; i < width && row_of_TK[pair] >= 0; ++i) {
       const double dy = dy_TD[pair / u(top_k) * u(width) + u(i)];
       out.dx_RD[u(row_of_TK[pair] * width + i)] = (weights_TK.empty() ? 1.0 : weights_TK[pair]) * dy;
       out.dweights_TK[pair] += dy * x_RD[u(row_of_TK[pair] * width + i)];

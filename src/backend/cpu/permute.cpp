@@ -1,5 +1,6 @@
 // Rows of tokens to rows of experts and back. Law: a pair (t, k) is numbered t*K + k; rows of one expert keep the order
-// of their pairs (a stable counting sort), so that every layout sums in one order.
+// of their pairs (a stable counting sort), so that every layout sums in one order. A row or expert of -1 is none: the
+// pair is served by another rank.
 #include <cstring>
 #include <vector>
 
@@ -17,6 +18,7 @@ using cpu::parallel_rows;
 using cpu::require;
 
 constexpr std::int64_t kPieceRows = 16;
+constexpr std::int32_t kNone = -1;
 
 /// Shapes of y_TD, x_RD, row_of_TK and weights_TK (optional), checked.
 struct Unpermuted {
@@ -40,23 +42,29 @@ Unpermuted unpermuted(std::string_view op, const Tensor& y_TD, const Tensor& x_R
 
 void CpuBackend::sort_by_expert(Tensor pair_of_R, Tensor row_of_TK, Tensor offsets_E1, const Tensor& expert_ids_TK,
                                 Stream& stream) {
-  const std::int64_t pairs = expert_ids_TK.numel(), num_experts = offsets_E1.numel() - 1;
+  const std::int64_t pairs = expert_ids_TK.numel(), rows = pair_of_R.numel(), num_experts = offsets_E1.numel() - 1;
   for (const Tensor& tensor : {pair_of_R, row_of_TK, offsets_E1, expert_ids_TK})
     require(tensor.dtype() == DType::i32, "sort_by_expert", "i32 everywhere", tensor);
-  require(pair_of_R.numel() == pairs && row_of_TK.numel() == pairs, "sort_by_expert", "as many rows as pairs",
-          pair_of_R, expert_ids_TK);
+  require(rows <= pairs && row_of_TK.numel() == pairs, "sort_by_expert", "a row for every pair", pair_of_R,
+          expert_ids_TK);
   require(num_experts >= 0, "sort_by_expert", "offsets [E+1]", offsets_E1);
   run_on(stream, [=] {
     const auto* ids = data<std::int32_t>(expert_ids_TK);
-    cpu::require_ids("sort_by_expert", ids, pairs, num_experts);
+    cpu::require_ids("sort_by_expert", ids, pairs, num_experts, kNone);
     auto *offsets = data<std::int32_t>(offsets_E1), *row_of = data<std::int32_t>(row_of_TK),
          *pair_of = data<std::int32_t>(pair_of_R);
     std::fill_n(offsets, num_experts + 1, 0);
-    for (std::int64_t i = 0; i < pairs; ++i) ++offsets[ids[i] + 1];
+    for (std::int64_t i = 0; i < pairs; ++i)
+      if (ids[i] != kNone) ++offsets[ids[i] + 1];
     for (std::int64_t e = 0; e < num_experts; ++e) offsets[e + 1] += offsets[e];
+    if (offsets[num_experts] != rows)
+      throw Error("sort_by_expert: wanted a row for every pair, found " + std::to_string(rows) + " rows for " +
+                  std::to_string(offsets[num_experts]) + " pairs with an expert");
     thread_local std::vector<std::int32_t> next;
     next.assign(offsets, offsets + num_experts);
     for (std::int64_t i = 0; i < pairs; ++i) {
+      row_of[i] = kNone;
+      if (ids[i] == kNone) continue;
       const std::int32_t row = next[static_cast<std::size_t>(ids[i])]++;
       row_of[i] = row;
       pair_of[row] = static_cast<std::int32_t>(i);
@@ -93,7 +101,7 @@ void CpuBackend::unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& r
     using Acc = cpu::acc_t<T>;
     run_on(stream, [=] {
       const auto* rows = data<std::int32_t>(row_of_TK);
-      cpu::require_ids("unpermute_rows", rows, u.tokens * u.top_k, u.rows);
+      cpu::require_ids("unpermute_rows", rows, u.tokens * u.top_k, u.rows, kNone);
       const T* x = data<T>(x_RD);
       const Acc* weights = weights_TK.defined() ? data<Acc>(weights_TK) : nullptr;
       T* y = data<T>(y_TD);
@@ -106,7 +114,7 @@ void CpuBackend::unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& r
           for_lanes<Acc>(0, u.width, [=](auto at) {
             cpu::Lanes<Acc> sum{};
             for (std::int64_t k = 0; k < u.top_k; ++k)
-              sum += at.load(x + row_of_K[k] * u.width) * (weights_K ? weights_K[k] : Acc{1});
+              if (row_of_K[k] != kNone) sum += at.load(x + row_of_K[k] * u.width) * (weights_K ? weights_K[k] : Acc{1});
             at.put(out, sum);
           });
         }
@@ -125,7 +133,7 @@ void CpuBackend::unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const
     using Acc = cpu::acc_t<T>;
     run_on(stream, [=] {
       const auto* rows = data<std::int32_t>(row_of_TK);
-      cpu::require_ids("unpermute_rows_backward", rows, u.tokens * u.top_k, u.rows);
+      cpu::require_ids("unpermute_rows_backward", rows, u.tokens * u.top_k, u.rows, kNone);
       const T *x = data<T>(x_RD), *dy = data<T>(dy_TD);
       const Acc* weights = weights_TK.defined() ? data<Acc>(weights_TK) : nullptr;
       Acc* dweights = dweights_TK.defined() ? data<Acc>(dweights_TK) : nullptr;
@@ -135,6 +143,10 @@ void CpuBackend::unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const
         for (std::int64_t t = begin; t < end; ++t)
           for (std::int64_t k = 0; k < u.top_k; ++k) {
             const std::int64_t pair = t * u.top_k + k, row = rows[pair];
+            if (row == kNone) {
+              if (dweights) dweights[pair] = Acc{};
+              continue;
+            }
             const T *dy_row = dy + t * u.width, *x_row = x + row * u.width;
             if (dweights) {
               dweights[pair] = cpu::sum_lanes<Acc>(u.width, [=](auto at) { return at.load(dy_row) * at.load(x_row); });

@@ -59,6 +59,42 @@ TEST_P(PermuteTest, DifferentiatesTheSum) {
   EXPECT_TRUE(near(read(dweights_TK), wanted.dweights_TK, acc_bound(100)));  // sums of 301 products
 }
 
+// Promise: pairs that other ranks serve (-1) get no row, add nothing and have no gradient; a wrong number of rows is
+// refused.
+TEST_P(PermuteTest, PassesOverPairsServedElsewhere) {
+  std::vector<std::int32_t> chosen = expert_ids_;
+  for (std::size_t pair = 0; pair < chosen.size(); ++pair)
+    if (pair % 4 == 1 || pair / kTopK == 7) chosen[pair] = -1;  // token 7 has no pair at all
+  const auto sorted = reference::sort_by_expert(chosen, kExperts);
+  const auto here = static_cast<std::int64_t>(sorted.pair_of_R.size());
+  Tensor pair_of_R = output_ids({here}), row_of_TK = output_ids({kTokens, kTopK}),
+         offsets_E1 = output_ids({kExperts + 1});
+  const Tensor chosen_TK = ids(chosen, {kTokens, kTopK});
+  ops().sort_by_expert(pair_of_R, row_of_TK, offsets_E1, chosen_TK, stream());
+  EXPECT_EQ(read_ids(pair_of_R), sorted.pair_of_R);
+  EXPECT_EQ(read_ids(row_of_TK), sorted.row_of_TK);
+  EXPECT_EQ(read_ids(offsets_E1), sorted.offsets_E1);
+  EXPECT_THROW(
+      {
+        ops().sort_by_expert(output_ids({here - 1}), row_of_TK, offsets_E1, chosen_TK, stream());
+        stream().synchronize();
+      },
+      Error);
+
+  std::vector<double> dy = random_values(kTokens * kWidth, 2), weights = random_values(kRows, 3);
+  std::vector<double> x = random_values(here * kWidth, 4);
+  Tensor y_TD = output({kTokens, kWidth}, dtype()), dx_RD = output({here, kWidth}, dtype()),
+         dweights_TK = output({kTokens, kTopK}, acc());
+  const Tensor dy_TD = tensor(dy, {kTokens, kWidth}, dtype()), x_RD = tensor(x, {here, kWidth}, dtype());
+  const Tensor rows_TK = ids(sorted.row_of_TK, {kTokens, kTopK}), weights_TK = tensor(weights, {kTokens, kTopK}, acc());
+  ops().unpermute_rows(y_TD, x_RD, rows_TK, weights_TK, stream());
+  EXPECT_TRUE(near(read(y_TD), reference::unpermute_rows(x, sorted.row_of_TK, weights, kTopK, kWidth), bound(8)));
+  ops().unpermute_rows_backward(dx_RD, dweights_TK, dy_TD, x_RD, rows_TK, weights_TK, stream());
+  const auto wanted = reference::unpermute_rows_backward(dy, x, sorted.row_of_TK, weights, kTopK, kWidth);
+  EXPECT_TRUE(near(read(dx_RD), wanted.dx_RD, bound(2)));
+  EXPECT_TRUE(near(read(dweights_TK), wanted.dweights_TK, acc_bound(100)));
+}
+
 // Promise: a batch without rows is fine.
 TEST_P(PermuteTest, AcceptsNoRows) {
   Tensor rows_RD = ops().empty({0, kWidth}, dtype()), y_TD = ops().empty({0, kWidth}, dtype());

@@ -108,6 +108,10 @@ TEST(Reference, SortsAndPermutes) {
   const Values rows = permute_rows({5, 7}, sorted.pair_of_R, 2, 1);
   EXPECT_EQ(rows, (Values{5, 7, 5, 7}));
   EXPECT_EQ(unpermute_rows(rows, sorted.row_of_TK, {.25, .75, .5, .5}, 2, 1), (Values{5, 7}));
+  const auto partly = sort_by_expert({2, -1, 0, 2}, 3);
+  EXPECT_EQ(partly.pair_of_R, (Ids{2, 0, 3}));
+  EXPECT_EQ(partly.row_of_TK, (Ids{1, -1, 0, 2}));
+  EXPECT_EQ(unpermute_rows({7, 5, 7}, partly.row_of_TK, {.25, .75, .5, .5}, 2, 1), (Values{1.25, 7}));
 }
 
 // Promise: two equal logits cost ln 2; the gradient is p - 1 at the target; a token of weight 0 costs nothing.
