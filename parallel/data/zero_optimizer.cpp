@@ -147,11 +147,11 @@ std::size_t ZeroOptimizer::state_bytes() const {
 
 std::vector<NamedShard> weight_shards(const ParameterStore& store) {
   std::vector<NamedShard> list;
-  for (const Parameter* parameter : store.parameters()) {
-    ShardSpec spec = parameter->spec;
-    spec.name = "model/" + spec.name;
-    list.push_back({spec, parameter->weight, false});
-  }
+  for (const Parameter* parameter : store.parameters())
+    for (NamedShard& shard : parameter->shards()) {
+      shard.spec.name = "model/" + shard.spec.name;
+      list.push_back(std::move(shard));
+    }
   return list;
 }
 

@@ -65,8 +65,8 @@ class ZeroOptimizer {
   std::unique_ptr<Event> gathered_;
 };
 
-/// All of the weights, each as one shard "model/NAME" that nobody writes: for reading a checkpoint without an
-/// optimizer.
+/// All of the weights as shards "model/NAME" that nobody writes (one a parameter; one a slot where experts are placed
+/// by load): for reading a checkpoint without an optimizer.
 std::vector<NamedShard> weight_shards(const ParameterStore& store);
 /// State tensors ("model/NAME"); `is_writer` on the one rank that writes them.
 std::vector<NamedShard> state_shards(const std::vector<StateTensor*>& states, bool is_writer);

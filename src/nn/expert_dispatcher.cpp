@@ -1,6 +1,14 @@
 #include "src/nn/expert_dispatcher.hpp"
 
+#include <numeric>
+
 namespace athanor {
+
+std::vector<std::int64_t> LocalDispatcher::local_experts() const {
+  std::vector<std::int64_t> experts(static_cast<std::size_t>(num_experts_));
+  std::iota(experts.begin(), experts.end(), std::int64_t{0});
+  return experts;
+}
 
 Tensor LocalDispatcher::dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) {
   const std::int64_t pairs = routing.expert_ids_TK.numel();

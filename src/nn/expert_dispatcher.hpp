@@ -1,9 +1,11 @@
 // Brings tokens to the experts that serve them and their results back. Law: dispatch and combine are linear maps; the
 // backward of one is, up to the routing weights, the other. Nothing is dropped. LocalDispatcher is the specification:
 // every other dispatcher gives the same rows, grouped by expert, for the experts that live elsewhere.
-// T tokens, D model width, E experts, K experts a token, R rows for the experts held here.
+// T tokens, D model width, E experts (slots) held here, K experts a token, R rows for the experts held here, C rows
+// that arrived here (a token whose experts live elsewhere leaves once for each rank that holds some of them).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -20,17 +22,30 @@ struct Routing {
 struct DispatchHandle {
   Tensor pair_of_R, row_of_TK;  ///< i32: the T*K pairs in order of expert, and back (Backend::sort_by_expert)
   Tensor offsets_E1;            ///< i32: first dispatched row of each expert held here, and the end
-  // Where rows travel between ranks: what goes to and comes from each, and the order of the arrivals by expert.
-  std::vector<std::int64_t> send_rows, recv_rows;
-  Tensor arrival_of_R, row_of_arrival;
+
+  /// Where rows travel between ranks, one exchange: how many go to and come from each rank, and which.
+  struct Hop {
+    std::vector<std::int64_t> send_rows, recv_rows;
+    Tensor token_of_S;      ///< i32: the row of the input that leaves as row s; S = sum of send_rows
+    Tensor sent_row_of_TP;  ///< i32: where each row of the input left, -1 for none; P destinations a row at most
+  };
+  std::array<Hop, 2> hops;  ///< to nodes and on to ranks, or the second alone
+  /// acc: routing weights that came with the arrivals, which take the place of tokens: row_of_TK is row_of_CK.
+  Tensor weights_CK;
 
   /// Lets the tensors go; the vectors keep their memory for the next step.
-  void release() { pair_of_R = row_of_TK = offsets_E1 = arrival_of_R = row_of_arrival = Tensor{}; }
+  void release() {
+    pair_of_R = row_of_TK = offsets_E1 = weights_CK = Tensor{};
+    for (Hop& hop : hops) hop.token_of_S = hop.sent_row_of_TP = Tensor{};
+  }
 };
 
 class ExpertDispatcher {
  public:
   virtual ~ExpertDispatcher() = default;
+  /// The experts held here in the order of offsets_E1: the layer makes a matrix for each. One range of ids, but where
+  /// experts are placed by load for inference.
+  virtual std::vector<std::int64_t> local_experts() const = 0;
   /// @returns x_RD: a row for every (token, expert) pair, ordered by expert, and fills `handle`. Collective where ranks
   /// share experts.
   virtual Tensor dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) = 0;
@@ -48,6 +63,7 @@ class ExpertDispatcher {
 class LocalDispatcher final : public ExpertDispatcher {
  public:
   explicit LocalDispatcher(std::int64_t num_experts) : num_experts_(num_experts) {}
+  std::vector<std::int64_t> local_experts() const override;
   Tensor dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
   Tensor combine(ExecContext& ctx, const Tensor& y_RD, const Routing& routing, const DispatchHandle& handle) override;
   Tensor combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,

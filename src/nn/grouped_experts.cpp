@@ -2,12 +2,16 @@
 
 namespace athanor {
 
-GroupedExperts::GroupedExperts(const std::string& prefix, DType dtype, std::int64_t num_experts, std::int64_t dim,
-                               std::int64_t inter_dim, double init_std)
+GroupedExperts::GroupedExperts(const std::string& prefix, DType dtype, std::int64_t num_experts,
+                               const std::vector<std::int64_t>& local_experts, std::int64_t dim, std::int64_t inter_dim,
+                               double init_std)
     : w_gate_EFD_(matrix_parameter(prefix + ".w_gate", dtype, {num_experts, inter_dim, dim}, init_std)),
       w_up_EFD_(matrix_parameter(prefix + ".w_up", dtype, {num_experts, inter_dim, dim}, init_std)),
       w_down_EDF_(matrix_parameter(prefix + ".w_down", dtype, {num_experts, dim, inter_dim}, init_std)) {
-  for (Parameter* parameter : parameters()) parameter->group = GradientGroup::expert;
+  for (Parameter* parameter : parameters()) {
+    parameter->group = GradientGroup::expert;
+    hold_rows(*parameter, local_experts);
+  }
 }
 
 Tensor GroupedExperts::forward(ExecContext& ctx, const Tensor& x_RD, const Tensor& offsets_E1, Saved& saved) {

@@ -1,5 +1,6 @@
 // The routed experts: E SwiGLU networks as three stacks of matrices, applied to rows grouped by expert.
-// R rows, D model width, F expert inner width, E experts held here. Law: as SwiGlu; offsets_E1 says whose row is whose.
+// R rows, D model width, F expert inner width, E experts held here of num_experts in the model. Law: as SwiGlu;
+// offsets_E1 says whose row is whose. Names and contents of the matrices do not depend on which rank holds them.
 #pragma once
 
 #include <string>
@@ -19,9 +20,11 @@ class GroupedExperts {
     Tensor offsets_E1;  ///< i32
   };
 
-  /// Parameters prefix + ".w_gate" [E,F,D], ".w_up" [E,F,D], ".w_down" [E,D,F].
-  GroupedExperts(const std::string& prefix, DType dtype, std::int64_t num_experts, std::int64_t dim,
-                 std::int64_t inter_dim, double init_std);
+  /// Parameters prefix + ".w_gate" [E,F,D], ".w_up" [E,F,D], ".w_down" [E,D,F]: those rows of the logical tensors.
+  /// @param local_experts  ids of the experts held here (ExpertDispatcher::local_experts).
+  GroupedExperts(const std::string& prefix, DType dtype, std::int64_t num_experts,
+                 const std::vector<std::int64_t>& local_experts, std::int64_t dim, std::int64_t inter_dim,
+                 double init_std);
 
   Tensor forward(ExecContext& ctx, const Tensor& x_RD, const Tensor& offsets_E1, Saved& saved);
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_RD, Saved& saved);

@@ -7,8 +7,8 @@ namespace athanor {
 Moe::Moe(Backend& ops, const std::string& prefix, DType dtype, const MoeConfig& config, ExpertDispatcher& dispatcher,
          Stream& stream, const ParallelRanks& ranks)
     : router_(ops, prefix + ".router", accumulation_dtype(dtype), config.router, stream, ranks),
-      experts_(prefix + ".experts", dtype, config.router.args.num_experts, config.dim, config.moe_inter_dim,
-               config.init_std),
+      experts_(prefix + ".experts", dtype, config.router.args.num_experts, dispatcher.local_experts(), config.dim,
+               config.moe_inter_dim, config.init_std),
       dispatcher_(dispatcher) {
   if (config.num_shared_experts > 0)
     shared_.emplace(prefix + ".shared", dtype, config.dim, config.num_shared_experts * config.moe_inter_dim,

@@ -45,6 +45,34 @@ Parameter matrix_parameter(std::string name, DType dtype, const Shape& shape, do
   return parameter;
 }
 
+void hold_rows(Parameter& parameter, const std::vector<std::int64_t>& rows) {
+  ShardSpec& spec = parameter.spec;
+  bool one_range = true;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] < 0 || rows[i] >= spec.global[0])
+      throw Error("Parameter " + spec.name + ": wanted rows of " + spec.global.to_string() + ", found row " +
+                  std::to_string(rows[i]));
+    one_range = one_range && rows[i] == rows[0] + static_cast<std::int64_t>(i);
+  }
+  if (rows.empty()) throw Error("Parameter " + spec.name + ": wanted at least one row to hold");
+  spec.extent[0] = static_cast<std::int64_t>(rows.size());
+  spec.offset[0] = one_range ? rows[0] : 0;
+  if (!one_range) parameter.placed_rows = rows;
+}
+
+std::vector<NamedShard> Parameter::shards() const {
+  if (placed_rows.empty()) return {{spec, weight, false}};
+  std::vector<NamedShard> list;
+  for (std::size_t i = 0; i < placed_rows.size(); ++i) {
+    ShardSpec row = spec;
+    row.offset[0] = placed_rows[i];
+    row.extent[0] = 1;
+    const auto at = static_cast<std::int64_t>(i);
+    list.push_back({row, weight.rows(at, at + 1), false});
+  }
+  return list;
+}
+
 Parameter norm_parameter(std::string name, DType dtype, std::int64_t size) {
   Parameter parameter;
   parameter.spec = whole(std::move(name), dtype, {size});
@@ -67,9 +95,14 @@ ParameterStore::ParameterStore(Backend& ops, std::vector<Parameter*> parameters,
     throw Error("ParameterStore: pad_elements = " + std::to_string(options.pad_elements) +
                 ", wanted a positive multiple of " + std::to_string(kAlignElements));
   std::set<std::string> names;
-  for (const Parameter* parameter : parameters_)
+  for (const Parameter* parameter : parameters_) {
     if (!names.insert(parameter->name()).second)
       throw Error("ParameterStore: two parameters are named " + parameter->name());
+    if (options.with_gradients && !parameter->placed_rows.empty())
+      throw Error(
+          "ParameterStore: " + parameter->name() +
+          " is placed row by row, which is for inference: wanted no gradients; train with experts in one range");
+  }
 
   for (auto it = parameters_.rbegin(); it != parameters_.rend(); ++it) {
     Parameter& parameter = **it;
@@ -103,7 +136,8 @@ void ParameterStore::initialize(std::uint64_t seed, Stream& stream) {
   for (Parameter* parameter : parameters_) {
     switch (parameter->init) {
       case Parameter::Init::normal:
-        ops_.fill_normal(parameter->weight, parameter->init_std, seed, parameter->spec, stream);
+        for (const NamedShard& shard : parameter->shards())
+          ops_.fill_normal(shard.local, parameter->init_std, seed, shard.spec, stream);
         break;
       case Parameter::Init::ones:
         ops_.fill(parameter->weight, 1.0, stream);

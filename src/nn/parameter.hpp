@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "src/backend/backend.hpp"
+#include "src/backend/named_shard.hpp"
 #include "src/base/shard_spec.hpp"
 
 namespace athanor {
@@ -30,14 +31,23 @@ struct Parameter {
   double init_std = 0.006;  ///< DeepSeek-V3 report section 4.2
   bool decay = true;        ///< false for norms, biases
   GradientGroup group = GradientGroup::whole;
+  /// Where the rows (of dim 0) held here are no one range of the logical tensor: which each of the spec.extent[0] is.
+  /// Experts placed by load, for inference only. Empty otherwise.
+  std::vector<std::int64_t> placed_rows;
   Tensor weight;  ///< spec.extent of spec.dtype; a view of the store's flat weight
   Tensor grad;    ///< acc; a view of the store's flat grad. Accumulated by backward_weight
 
   const std::string& name() const { return spec.name; }
+  /// The rectangles of the logical tensor that make up the weight, with their memory: one, or one a placed row. For
+  /// initialisation and for reading checkpoints (is_writer is false).
+  std::vector<NamedShard> shards() const;
 };
 
 /// A weight matrix, or a stack of them, drawn from N(0, init_std^2).
 Parameter matrix_parameter(std::string name, DType dtype, const Shape& shape, double init_std);
+/// Cuts a whole parameter down to these rows of its dim 0, in this order.
+/// @throws Error when a row is out of range or there is none.
+void hold_rows(Parameter& parameter, const std::vector<std::int64_t>& rows);
 /// The weight of a norm: ones, without weight decay.
 Parameter norm_parameter(std::string name, DType dtype, std::int64_t size);
 /// A bias: zeros, without weight decay.

@@ -53,6 +53,34 @@ TEST_F(ParameterStoreTest, LaysParametersOutInGroupsAndBuckets) {
   EXPECT_EQ(store.numel(), 70 + 7 + 42 + 5 + 28);
 }
 
+// Promises: a parameter cut down to some rows is drawn as those rows of the whole one, whether they are one range (one
+// rectangle) or not (a rectangle a row, and no gradients); rows that do not exist are refused.
+TEST_F(ParameterStoreTest, HoldsSomeRows) {
+  using Rows = std::vector<std::int64_t>;
+  Parameter whole = matrix_parameter("w", DType::f32, {4, 3, 5}, 1.0), range = whole, placed = whole;
+  hold_rows(range, {1, 2});
+  hold_rows(placed, {3, 0, 3});
+  ParameterStore of_whole(*ops_, {&whole}, {}, *stream_), of_range(*ops_, {&range}, {}, *stream_);
+  EXPECT_THROW(ParameterStore(*ops_, {&placed}, {}, *stream_), Error);
+  ParameterStore of_placed(*ops_, {&placed}, {.with_gradients = false}, *stream_);
+  for (ParameterStore* store : {&of_whole, &of_range, &of_placed}) store->initialize(3, *stream_);
+
+  const std::vector<double> all = values(whole.weight);
+  const auto rows = [&](const Rows& wanted) {
+    std::vector<double> list;
+    for (const std::int64_t row : wanted) list.insert(list.end(), all.begin() + 15 * row, all.begin() + 15 * (row + 1));
+    return list;
+  };
+  EXPECT_EQ(values(range.weight), rows({1, 2}));
+  EXPECT_EQ(values(placed.weight), rows({3, 0, 3}));
+  EXPECT_EQ(range.shards().size(), 1u);
+  EXPECT_EQ(range.spec.box(), (Box{{1, 0, 0}, {2, 3, 5}}));
+  ASSERT_EQ(placed.shards().size(), 3u);
+  EXPECT_EQ(placed.shards()[2].spec.box(), (Box{{3, 0, 0}, {1, 3, 5}}));
+  EXPECT_EQ(values(placed.shards()[1].local), rows({0}));
+  for (const Rows& wrong : {Rows{}, Rows{-1}, Rows{0, 4}}) EXPECT_THROW(hold_rows(whole, wrong), Error);
+}
+
 // Promises: every parameter is a view of its group, with its own shape and types.
 TEST_F(ParameterStoreTest, GivesViewsOfTheFlatTensors) {
   Parameter half = matrix_parameter("half", DType::bf16, {3, 4}, 0.02);
