@@ -28,7 +28,7 @@ void CpuBackend::cross_entropy_part(Tensor part_T2, const Tensor& logits_TV, con
       const T* rows = data<T>(logits_TV);
       const auto* targets = data<std::int32_t>(local_targets_T);
       Acc* part = data<Acc>(part_T2);
-      cpu::require_ids_or_none("cross_entropy_part", targets, tokens, vocabulary);
+      cpu::require_ids("cross_entropy_part", targets, tokens, vocabulary, -1);
       cpu::parallel_rows(tokens, 4, vocabulary * 16, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t t = begin; t < end; ++t) {
           const T* logits = rows + t * vocabulary;
@@ -95,7 +95,7 @@ void CpuBackend::cross_entropy_part_backward(Tensor dlogits_TV, const Tensor& lo
       T* dlogits_rows = data<T>(dlogits_TV);
       const auto* targets = data<std::int32_t>(local_targets_T);
       const Acc *weights = data<Acc>(loss_weights_T), *lse = data<Acc>(lse_T);
-      cpu::require_ids_or_none("cross_entropy_part_backward", targets, tokens, vocabulary);
+      cpu::require_ids("cross_entropy_part_backward", targets, tokens, vocabulary, -1);
       cpu::parallel_rows(tokens, 4, vocabulary * 16, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t t = begin; t < end; ++t) {
           const T* logits = logits_rows + t * vocabulary;

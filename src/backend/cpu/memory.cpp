@@ -173,7 +173,7 @@ void CpuBackend::gather_rows(Tensor dst_RD, const Tensor& src_ND, const Tensor& 
   require(dst_RD.dtype() == src_ND.dtype(), "gather_rows", "operands of one type", dst_RD, src_ND);
   run_on(stream, [=] {
     const auto* ids = data<std::int32_t>(ids_R);
-    cpu::require_ids_or_none("gather_rows", ids, t.rows, t.table_rows);
+    cpu::require_ids("gather_rows", ids, t.rows, t.table_rows, -1);
     const auto bytes = static_cast<std::int64_t>(size_bytes(src_ND.dtype())) * t.width;
     std::byte* to = dst_RD.unsafe_data();
     const std::byte* from = src_ND.unsafe_data();
@@ -212,7 +212,7 @@ void CpuBackend::scatter_add_rows(Tensor dst_ND, const Tensor& src_RD, const Ten
     using Acc = cpu::acc_t<T>;
     run_on(stream, [=] {
       const auto* ids = data<std::int32_t>(ids_R);
-      cpu::require_ids_or_none("scatter_add_rows", ids, t.rows, t.table_rows);
+      cpu::require_ids("scatter_add_rows", ids, t.rows, t.table_rows, -1);
       Acc* to = data<Acc>(dst_ND);
       const T* from = data<T>(src_RD);
       // A thread owns the table rows that are its number modulo the threads; each sums in the order of r.

@@ -28,17 +28,4 @@ inline void require_ids(std::string_view op, const std::int32_t* ids, std::int64
                   "), found " + std::to_string(ids[i]) + " at place " + std::to_string(i));
 }
 
-/// The same where -1 stands for a row that lies elsewhere.
-inline void require_ids_or_none(std::string_view op, const std::int32_t* ids, std::int64_t count, std::int64_t limit) {
-  const auto bound = static_cast<std::uint32_t>(std::clamp<std::int64_t>(limit, 0, (std::int64_t{1} << 31) - 1)) + 1;
-  std::uint32_t bad = 0;
-#pragma omp simd reduction(| : bad)
-  for (std::int64_t i = 0; i < count; ++i) bad |= static_cast<std::uint32_t>(ids[i]) + 1U >= bound ? 1U : 0U;
-  if (bad == 0) return;
-  for (std::int64_t i = 0; i < count; ++i)
-    if (ids[i] < -1 || ids[i] >= limit)
-      throw Error(std::string(op) + ": wanted ids in [0, " + std::to_string(limit) + ") or -1, found " +
-                  std::to_string(ids[i]) + " at place " + std::to_string(i));
-}
-
 }  // namespace athanor::cpu

@@ -67,7 +67,7 @@ TEST_P(MoeOverRanks, EqualsOneRank) {
   for (std::size_t i = 0; i < layer.moe.parameters().size(); ++i) {
     const Parameter& mine = *layer.moe.parameters()[i];
     const auto wanted = bench_.values(whole.layer.moe.parameters()[i]->grad);
-    if (mine.is_expert) {
+    if (mine.group == GradientGroup::expert) {
       EXPECT_EQ(mine.spec.offset[0], kExperts / bench_.size() * bench_.rank());
       const auto part = rows_of(wanted, mine.spec.offset[0], mine.spec.extent[0], mine.weight.shape().row_numel());
       EXPECT_LE(difference(bench_.values(mine.grad), part, wanted), bound_) << mine.name();
