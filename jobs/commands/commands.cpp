@@ -12,7 +12,7 @@ std::span<const Command> commands() {
       {"prepare", "turn text into a token file", prepare_command},
       {"tokenizer", "train a tokenizer, or look at one", tokenizer_command},
       {"inspect", "show a checkpoint, or the size of a model", inspect_command},
-      {"bench", "measure training speed against this machine's ceiling", bench_command},
+      {"bench", "measure training or saving against this machine's ceilings", bench_command},
   }};
   return kCommands;
 }

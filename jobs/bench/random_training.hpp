@@ -1,0 +1,40 @@
+// A model in training on random tokens: what the measurements time. Law: everything of a real step but the data.
+#pragma once
+
+#include <chrono>
+#include <vector>
+
+#include "jobs/environment.hpp"
+#include "parallel/train_step.hpp"
+#include "src/model/transformer.hpp"
+
+namespace athanor {
+
+class RandomTraining {
+ public:
+  /// New weights from the seed. Collective. `env` must outlive this. @throws ConfigError for impossible options.
+  RandomTraining(const JobOptions& options, Environment& env);
+
+  /// One optimizer step. Collective. @returns its seconds on this rank.
+  double step();
+
+  std::vector<NamedShard> shards() const { return train_.shards(); }
+  const ParameterStore& store() const { return store_; }
+  std::int64_t tokens_per_step() const { return tokens_per_step_; }  ///< of all ranks
+
+ private:
+  std::vector<MicroBatch> random_batches(const JobOptions& options) const;
+
+  Environment& env_;
+  Transformer model_;
+  ParameterStore store_;
+  TrainStep train_;
+  std::vector<MicroBatch> batches_;
+  std::int64_t tokens_per_step_, steps_done_ = 0;
+};
+
+inline double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+}  // namespace athanor

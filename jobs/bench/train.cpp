@@ -1,0 +1,42 @@
+#include <fmt/format.h>
+#include <omp.h>
+#include <sys/resource.h>
+
+#include "jobs/bench/bench.hpp"
+#include "jobs/bench/random_training.hpp"
+#include "jobs/machine_ceiling.hpp"
+#include "src/model/flop_count.hpp"
+
+namespace athanor {
+
+void bench_train(const BenchOptions& bench, const JobOptions& options, HostGroup& world) {
+  Environment env(options, world);
+  const auto peak_own = measure_gemm_peak(*env.ops, options.run.dtype, *env.compute);
+  const double peak = world.sum(peak_own), peak_f32 = world.sum(measure_gemm_peak(*env.ops, DType::f32, *env.compute));
+  const double copy = world.sum(measure_copy_bandwidth(*env.ops, *env.compute));
+
+  RandomTraining training(options, env);
+  for (int i = 0; i < 2; ++i) training.step();
+  env.ops->arena().reset_peak();
+  world.barrier();
+  const auto begin = std::chrono::steady_clock::now();
+  for (std::int64_t i = 0; i < bench.steps; ++i) training.step();
+  world.barrier();
+  const double seconds = seconds_since(begin) / static_cast<double>(bench.steps);
+  const auto tokens = static_cast<double>(training.tokens_per_step());
+  const double flops = tokens * training_flops_per_token(options.model, options.data.sequence_length) / seconds;
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  if (world.rank() != 0) return;
+  fmt::print(
+      "{{\"parameters\":{},\"dtype\":\"{}\",\"ranks\":{},\"threads\":{},\"tokens_per_step\":{},\"step_seconds\":{:."
+      "4f},\"tokens_per_second\":{:.0f},\"model_gflops\":{:.1f},\"gemm_peak_gflops\":{:.1f},\"gemm_peak_f32_gflops\":{:"
+      ".1f},\"share_of_peak\":{:.3f},\"share_of_f32_peak\":{:.3f},\"copy_gb_per_second\":{:.1f},\"tensor_peak_mb\":{:."
+      "1f},\"resident_peak_mb\":{:.1f}}}\n",
+      training.store().numel(), to_string(options.run.dtype), world.size(), omp_get_max_threads(),
+      training.tokens_per_step(), seconds, tokens / seconds, flops * 1e-9, peak * 1e-9, peak_f32 * 1e-9, flops / peak,
+      flops / peak_f32, copy * 1e-9, static_cast<double>(env.ops->arena().statistics().peak_in_use_bytes) * 1e-6,
+      static_cast<double>(usage.ru_maxrss) * 1024e-6);
+}
+
+}  // namespace athanor
