@@ -20,6 +20,11 @@ class RandomTraining {
 
   std::vector<NamedShard> shards() const { return train_.shards(); }
   const ParameterStore& store() const { return store_; }
+  std::int64_t micro_batches() const { return static_cast<std::int64_t>(batches_.size()); }  ///< of this rank
+  /// Of the largest one.
+  std::int64_t micro_batch_tokens() const {
+    return batches_.front().num_sequences * batches_.front().tokens_per_sequence;
+  }
   std::int64_t tokens_per_step() const { return tokens_per_step_; }  ///< of all ranks
 
  private:

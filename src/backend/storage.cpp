@@ -7,21 +7,19 @@
 #include "src/base/error.hpp"
 
 namespace athanor {
-namespace {
-/// Rounds up to 64 B below 512 B, then to an eighth of the power of two below the request.
-std::size_t size_class(std::size_t bytes) {
-  const std::size_t step = bytes <= 512 ? 64 : std::max<std::size_t>(64, std::bit_floor(bytes - 1) / 8);
-  return std::max<std::size_t>(64, (bytes + step - 1) / step * step);
-}
-}  // namespace
-
 void StorageRef::release() noexcept {
   if (block_ && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) block_->arena->give_back(block_);
   block_ = nullptr;
 }
 
+/// Rounds up to 64 B below 512 B, then to an eighth of the power of two below the request.
+std::size_t Arena::block_bytes(std::size_t bytes) {
+  const std::size_t step = bytes <= 512 ? 64 : std::max<std::size_t>(64, std::bit_floor(bytes - 1) / 8);
+  return std::max<std::size_t>(64, (bytes + step - 1) / step * step);
+}
+
 StorageRef Arena::allocate(std::size_t bytes) {
-  const std::size_t capacity = size_class(bytes);
+  const std::size_t capacity = block_bytes(bytes);
   auto& waiting = free_blocks_[capacity];
   StorageBlock* block = nullptr;
   if (!waiting.empty()) {

@@ -69,6 +69,8 @@ class Arena {
 
   /// @throws Error when the system has no memory left, with the request and what is in use.
   StorageRef allocate(std::size_t bytes);
+  /// What a request of so many bytes takes: its class.
+  static std::size_t block_bytes(std::size_t bytes);
   const MemoryStatistics& statistics() const { return statistics_; }
   void reset_peak() { statistics_.peak_in_use_bytes = statistics_.in_use_bytes; }
 

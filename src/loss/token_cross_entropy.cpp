@@ -13,16 +13,19 @@ constexpr std::int64_t kMinChunkRows = 128;  // fewer rows starve the matrix pro
 TokenCrossEntropy::TokenCrossEntropy(LmHead& head, std::int64_t chunk_logits)
     : head_(head), chunk_logits_(chunk_logits) {}
 
+std::int64_t TokenCrossEntropy::chunk_rows(std::int64_t vocab_size, std::int64_t chunk_logits) {
+  return std::max(kMinChunkRows, chunk_logits / vocab_size);
+}
+
 Tensor TokenCrossEntropy::forward(ExecContext& ctx, const Tensor& h_TD, const Tensor& targets_T,
                                   const Tensor& loss_weights_T, Tensor loss_1, Saved& saved) {
   const ParallelRanks& ranks = head_.ranks();
   const Tensor all_TD = ranks.gather(ctx, h_TD);
-  const std::int64_t tokens = all_TD.dim(0), vocab = head_.vocab_size();
-  const std::int64_t chunk_rows = std::max(kMinChunkRows, chunk_logits_ / vocab);
+  const std::int64_t tokens = all_TD.dim(0), rows_at_once = chunk_rows(head_.vocab_size(), chunk_logits_);
   const Tensor losses_T = ctx.empty_acc({tokens});
   if (ctx.training) saved.dh_TD = ctx.empty(all_TD.shape());
-  for (std::int64_t begin = 0; begin < tokens; begin += chunk_rows) {
-    const std::int64_t end = std::min(begin + chunk_rows, tokens);
+  for (std::int64_t begin = 0; begin < tokens; begin += rows_at_once) {
+    const std::int64_t end = std::min(begin + rows_at_once, tokens);
     const Tensor h_chunk = all_TD.rows(begin, end);
     const Tensor logits = head_.logits(ctx, h_chunk);
     Tensor dlogits = ctx.training ? logits : Tensor{};

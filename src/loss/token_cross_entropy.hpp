@@ -18,8 +18,12 @@ class TokenCrossEntropy {
     Tensor dh_TD;  ///< from forward to backward_input
   };
 
+  static constexpr std::int64_t kChunkLogits = std::int64_t{1} << 19;
+
   /// @param head  must outlive this.   @param chunk_logits  about how many logits exist at a time.
-  explicit TokenCrossEntropy(LmHead& head, std::int64_t chunk_logits = std::int64_t{1} << 19);
+  explicit TokenCrossEntropy(LmHead& head, std::int64_t chunk_logits = kChunkLogits);
+  /// Rows that go through the head at a time.
+  static std::int64_t chunk_rows(std::int64_t vocab_size, std::int64_t chunk_logits = kChunkLogits);
 
   /// loss_1 (f64) += sum over t of loss_weights_T[t] * losses_T[t]. In training also keeps dh and adds the head's dW.
   /// @returns losses_T (acc): -log p(target) of each token, 0 where its weight is 0.

@@ -1,0 +1,133 @@
+#include "src/model/model_part.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string>
+#include <string_view>
+
+#include "src/base/error.hpp"
+#include "src/model/parameter_names.hpp"
+
+namespace athanor {
+namespace {
+
+std::string divisors_of(std::int64_t value) {
+  std::string text;
+  for (std::int64_t d = 1; d <= value; ++d)
+    if (value % d == 0) text += (text.empty() ? "" : ", ") + std::to_string(d);
+  return text;
+}
+
+void require_divides(std::string_view axis, std::int64_t ranks, std::string_view what, std::int64_t value) {
+  if (ranks < 1 || value % ranks != 0)
+    throw ConfigError(
+        fmt::format("parallel.{} = {}: wanted a divisor of {} = {}: {}", axis, ranks, what, value, divisors_of(value)));
+}
+
+/// Where a tensor stands: a layer's number, or -1 outside the main model's layers.
+std::int64_t layer_of(const std::string& name) {
+  constexpr std::string_view kPrefix = "layers.";
+  return name.starts_with(kPrefix) ? std::stoll(name.substr(kPrefix.size())) : -1;
+}
+
+/// "w_kv_b" of "layers.3.attention.w_kv_b".
+std::string_view last_word(std::string_view name) { return name.substr(name.rfind('.') + 1); }
+
+bool is_replicated_over_tp(const LogicalTensor& tensor) {
+  using Kind = LogicalTensor::Kind;
+  if (tensor.kind == Kind::norm || tensor.kind == Kind::router_weight) return true;
+  constexpr std::array<std::string_view, 3> kWhole = {"w_q_a", "w_kv_a", "eh_proj"};
+  for (const std::string_view word : kWhole)
+    if (last_word(tensor.name) == word) return true;
+  return false;
+}
+
+bool is_held(const LogicalTensor& tensor, const ModelPart& part) {
+  using Kind = LogicalTensor::Kind;
+  if (const std::int64_t layer = layer_of(tensor.name); layer >= 0)
+    return layer >= part.layer_begin && layer < part.layer_end;
+  return tensor.kind == Kind::embedding ? part.has_embedding : part.has_head;
+}
+
+}  // namespace
+
+void LayoutSizes::validate(const ModelConfig& config) const {
+  config.validate();
+  const auto at_least_one = [](std::string_view axis, std::int64_t ranks) {
+    if (ranks < 1) throw ConfigError(fmt::format("parallel.{} = {}: wanted at least 1", axis, ranks));
+  };
+  at_least_one("tp", tp);
+  at_least_one("cp", cp);
+  at_least_one("dp", dp);
+  at_least_one("ep", ep);
+  require_divides("tp", tp, "model.num_heads", config.num_heads);
+  if (config.attention == AttentionKind::gqa) require_divides("tp", tp, "model.num_kv_heads", config.num_kv_heads);
+  require_divides("tp", tp, "model.vocab_size", config.vocab_size);
+  const bool has_experts = config.num_routed_experts > 0;
+  if (!has_experts || config.first_k_dense > 0) require_divides("tp", tp, "model.inter_dim", config.inter_dim);
+  if (!has_experts) {
+    if (ep > 1)
+      throw ConfigError(fmt::format("parallel.ep = {}: wanted 1, the model has no routed experts to share out", ep));
+    return;
+  }
+  if (config.num_shared_experts > 0)
+    require_divides("tp", tp, "model.num_shared_experts * model.moe_inter_dim",
+                    config.num_shared_experts * config.moe_inter_dim);
+  require_divides("ep", ep, "model.num_routed_experts", config.num_routed_experts);
+  require_divides("ep", ep, "dp*cp*tp", dp * cp * tp);
+}
+
+ModelPart whole_model(const ModelConfig& config) {
+  return {.layer_begin = 0, .layer_end = config.num_layers, .has_embedding = true, .has_head = true};
+}
+
+PartCount part_count(const ModelConfig& config, const ModelPart& part) {
+  using Kind = LogicalTensor::Kind;
+  PartCount count;
+  for (const LogicalTensor& tensor : logical_tensors(config)) {
+    if (tensor.kind == Kind::router_bias && !config.router_sigmoid) continue;
+    if (is_held(tensor, part))
+      (tensor.in_mtp ? count.mtp : count.main) += tensor.shape.numel();
+    else if (tensor.kind == Kind::embedding && part.has_embedding_copy(config))
+      count.copied += tensor.shape.numel();
+  }
+  return count;
+}
+
+std::int64_t ranks_of(ReducedOver reduced, const LayoutSizes& sizes) {
+  switch (reduced) {
+    case ReducedOver::dp_cp:
+      return sizes.dp * sizes.cp;
+    case ReducedOver::dp_cp_tp:
+      return sizes.dp * sizes.cp * sizes.tp;
+    case ReducedOver::edp:
+      return sizes.edp();
+  }
+  throw Error("model part: no such reduction");
+}
+
+std::vector<HeldTensor> held_tensors(const ModelConfig& config, DType dtype, const ModelPart& part,
+                                     const LayoutSizes& sizes) {
+  using Kind = LogicalTensor::Kind;
+  std::vector<HeldTensor> held;
+  for (const LogicalTensor& tensor : logical_tensors(config)) {
+    if (tensor.kind == Kind::router_bias) continue;
+    const bool is_copy = tensor.kind == Kind::embedding && part.has_embedding_copy(config);
+    if (!is_held(tensor, part) && !is_copy) continue;
+    HeldTensor here{.numel = tensor.shape.numel(), .dtype = dtype, .is_copy = is_copy, .in_mtp = tensor.in_mtp};
+    if (tensor.kind == Kind::router_weight) here.dtype = accumulation_dtype(dtype);
+    if (tensor.kind == Kind::expert_matrix) {
+      here.numel /= sizes.ep;
+      here.reduced = ReducedOver::edp;
+    } else if (is_replicated_over_tp(tensor)) {
+      here.reduced = ReducedOver::dp_cp_tp;
+    } else {
+      here.numel /= sizes.tp;
+    }
+    held.push_back(here);
+  }
+  return held;
+}
+
+}  // namespace athanor

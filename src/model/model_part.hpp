@@ -1,0 +1,69 @@
+// What one rank of a layout holds of a model: a pure function of the configuration, for plans and estimates.
+// Laws of the layout
+//  * Pipeline: a rank has a range of layers; the first also the embedding, the last also final norm, head, loss and MTP
+//    modules, with a copy of the embedding when it needs one that it does not own (MTP, tied head).
+//  * Tensor: split over tp are the heads of attention (w_q, w_q_b, w_kv_b, w_k, w_v and their biases by rows, w_o by
+//    columns), the inner widths of FFN and shared expert, the vocabulary of embedding and head; all else is replicated
+//    (norms, w_q_a, w_kv_a, router, eh_proj). Source: Megatron-LM (Shoeybi et al. 2019; Korthikanti et al. 2022).
+//  * Experts: E/ep a rank, each whole.
+//  * Gradients are reduced, and the optimizer's state is cut, over dp*cp for what tp splits, dp*cp*tp for what it
+//    replicates, edp = dp*cp*tp/ep for experts.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "src/base/dtype.hpp"
+#include "src/model/model_config.hpp"
+
+namespace athanor {
+
+/// Sizes of the axes within one pipeline rank's group.
+struct LayoutSizes {
+  std::int64_t tp = 1, cp = 1, dp = 1, ep = 1;
+
+  std::int64_t edp() const { return dp * cp * tp / ep; }
+  /// @throws ConfigError naming the option that does not divide and the values that would.
+  void validate(const ModelConfig& config) const;
+};
+
+/// The layers [layer_begin, layer_end) and the ends of the model.
+struct ModelPart {
+  std::int64_t layer_begin = 0, layer_end = 0;
+  bool has_embedding = true;
+  bool has_head = true;
+
+  /// MTP modules and a tied head read the embedding where they are.
+  bool has_embedding_copy(const ModelConfig& config) const {
+    return has_head && !has_embedding && (config.tied_head || config.mtp_depth > 0);
+  }
+};
+
+ModelPart whole_model(const ModelConfig& config);
+
+/// Parameters of all ranks that share this part, each once, as parameter_count counts (a sigmoid gate's biases
+/// included).
+struct PartCount {
+  std::int64_t main = 0, mtp = 0;
+  std::int64_t copied = 0;  ///< the embedding where another part owns it
+};
+PartCount part_count(const ModelConfig& config, const ModelPart& part);
+
+/// What the gradient of a tensor is summed over, and its optimizer state cut over.
+enum class ReducedOver : std::uint8_t { dp_cp, dp_cp_tp, edp };
+
+struct HeldTensor {
+  std::int64_t numel = 0;  ///< on this rank
+  DType dtype = DType::f32;
+  ReducedOver reduced = ReducedOver::dp_cp;
+  bool is_copy = false;  ///< of the embedding, which another pipeline rank owns
+  bool in_mtp = false;
+};
+
+std::int64_t ranks_of(ReducedOver reduced, const LayoutSizes& sizes);
+
+/// The parameters (no router biases) of this part. @param dtype  of weights; routers are in its accumulation type.
+std::vector<HeldTensor> held_tensors(const ModelConfig& config, DType dtype, const ModelPart& part,
+                                     const LayoutSizes& sizes);
+
+}  // namespace athanor

@@ -1,0 +1,204 @@
+// The memory that a step takes is the memory that the estimate says.
+#include "src/model/memory_estimate.hpp"
+
+#include <gtest/gtest.h>
+
+#include "parallel/data/owned_slices.hpp"
+#include "parallel/train_step.hpp"
+#include "src/base/error.hpp"
+#include "src/model/parameter_count.hpp"
+#include "src/model/transformer.hpp"
+#include "tests/support/toy_batch.hpp"
+
+namespace athanor {
+namespace {
+
+struct Case {
+  const char* name;
+  ModelConfig model;
+  std::int64_t sequences, length;
+};
+
+/// As configs/recipes/smoke.cfg.
+ModelConfig smoke() {
+  ModelConfig c;
+  c.vocab_size = 264;
+  c.dim = 32;
+  c.num_layers = 2;
+  c.max_positions = 256;
+  c.num_heads = 2;
+  c.q_lora_rank = c.kv_lora_rank = 16;
+  c.qk_nope_head_dim = c.qk_rope_head_dim = 8;
+  c.v_head_dim = 16;
+  c.inter_dim = 64;
+  c.num_routed_experts = 4;
+  c.moe_inter_dim = 32;
+  c.mtp_depth = 1;
+  return c;
+}
+
+/// As configs/models/tiny_moe.cfg (quickstart).
+ModelConfig quickstart() {
+  ModelConfig c;
+  c.vocab_size = 264;
+  c.dim = 128;
+  c.max_positions = 1024;
+  c.kv_lora_rank = 64;
+  c.qk_nope_head_dim = c.qk_rope_head_dim = 16;
+  c.v_head_dim = 32;
+  c.inter_dim = 256;
+  c.num_routed_experts = 8;
+  c.moe_inter_dim = 96;
+  c.mtp_depth = 1;
+  return c;
+}
+
+/// As configs/recipes/pretrain_text.cfg.
+ModelConfig pretrain_text() {
+  ModelConfig c = quickstart();
+  c.mtp_depth = 0;
+  return c;
+}
+
+ModelConfig dense_gqa() {
+  ModelConfig c;
+  c.vocab_size = 1000;
+  c.dim = 96;
+  c.num_layers = 3;
+  c.max_positions = 128;
+  c.attention = AttentionKind::gqa;
+  c.num_heads = 6;
+  c.num_kv_heads = 2;
+  c.head_dim = 16;
+  c.qkv_bias = c.qk_norm = c.tied_head = true;
+  c.rope_interleaved = false;
+  c.inter_dim = 320;
+  return c;
+}
+
+std::vector<Case> cases() {
+  return {{"smoke", smoke(), 4, 64},
+          {"quickstart", quickstart(), 8, 128},
+          {"pretrain_text", pretrain_text(), 8, 128},
+          {"dense_gqa", dense_gqa(), 6, 100}};
+}
+
+/// Most bytes of tensors in a few steps of `micro_batches` micro-batches.
+std::int64_t measured_peak(const Case& one, DType dtype, const OptimizerOptions& options, std::int64_t micro_batches) {
+  const auto ops = make_backend("cpu");
+  const auto compute = ops->make_stream(), comm = ops->make_stream();
+  const HostGroup self = HostGroup::self();
+  ProcessMesh mesh(self, MeshShape{}.resolved(1), *ops);
+  Transformer model(*ops, one.model, dtype, *compute);
+  ParameterStore store(*ops, model.parameters(), {}, *compute);
+  TrainStep train(*ops, model, store, mesh, options, dtype, *compute, *comm);
+  store.initialize(1, *compute);
+  train.start();
+  std::vector<MicroBatch> batches;
+  for (std::int64_t i = 0; i < micro_batches; ++i)
+    batches.push_back(testing::make_toy_batch(*ops, *compute,
+                                              {.num_sequences = one.sequences,
+                                               .tokens_per_sequence = one.length,
+                                               .vocab_size = one.model.vocab_size,
+                                               .mtp_depth = one.model.mtp_depth,
+                                               .acc = accumulation_dtype(dtype)}));
+  ops->arena().reset_peak();
+  for (std::int64_t step = 1; step <= 2; ++step) train.run({.step = step, .lr = 1e-4}, batches);
+  return static_cast<std::int64_t>(ops->arena().statistics().peak_in_use_bytes);
+}
+
+class MemoryEstimateTest : public ::testing::TestWithParam<DType> {};
+
+// Promise: weights, gradients, optimizer, activations and buffers add up to the measured peak, for every layer kind, in
+// both types; and activations are what is told, not lost in the rest. On one rank nothing is left open, so the bound
+// is tight.
+TEST_P(MemoryEstimateTest, AddsUpToTheMeasuredPeak) {
+  for (const Case& one : cases()) {
+    for (const bool small_moments : {false, true}) {
+      OptimizerOptions options;
+      options.adamw.bf16_moments = small_moments;
+      const StepCut step{.tokens = one.sequences * one.length, .micro_batches = 2};
+      const MemoryEstimate estimate =
+          estimate_memory(one.model, GetParam(), options.adamw, whole_model(one.model), {}, step);
+      const auto measured = static_cast<double>(measured_peak(one, GetParam(), options, 2));
+      const auto expected = static_cast<double>(estimate.total(1));
+      EXPECT_NEAR(expected / measured, 1.0, 0.03) << one.name << " " << to_string(GetParam());
+      const auto fixed = static_cast<double>(estimate.total(0) - estimate.transient);
+      EXPECT_NEAR((expected - fixed) / (measured - fixed), 1.0, 0.03)
+          << one.name << " " << to_string(GetParam()) << ": activations alone, fixed " << fixed << " of " << measured;
+    }
+  }
+}
+
+// Promise: what a micro-batch in flight holds after its F, and after its I, is what the estimate says of each phase.
+TEST_P(MemoryEstimateTest, TellsWhatAMicroBatchKeeps) {
+  for (const Case& one : cases()) {
+    const auto ops = make_backend("cpu");
+    const auto compute = ops->make_stream(), comm = ops->make_stream();
+    Transformer model(*ops, one.model, GetParam(), *compute);
+    const ParameterStore store(*ops, model.parameters(), {}, *compute);
+    const MicroBatch batch = testing::make_toy_batch(*ops, *compute,
+                                                     {.num_sequences = one.sequences,
+                                                      .tokens_per_sequence = one.length,
+                                                      .vocab_size = one.model.vocab_size,
+                                                      .mtp_depth = one.model.mtp_depth,
+                                                      .acc = accumulation_dtype(GetParam())});
+    ExecContext ctx{*ops, *compute, *comm, batch, GetParam(), true};
+    const auto in_use = [&] { return static_cast<double>(ops->arena().statistics().in_use_bytes); };
+    const double before = in_use();
+
+    model.forward(ctx, 0, Tensor{});
+    const double after_f = in_use() - before;
+    model.backward_input(ctx, 0, Tensor{});
+    const double after_i = in_use() - before;
+    model.backward_weight(ctx, 0);
+
+    const ActivationMemory told =
+        activation_memory(one.model, GetParam(), whole_model(one.model), {}, one.sequences * one.length);
+    EXPECT_NEAR(static_cast<double>(told.forward_kept) / after_f, 1.0, 0.01) << one.name;
+    EXPECT_NEAR(static_cast<double>(told.weight_kept) / after_i, 1.0, 0.01) << one.name;
+    EXPECT_EQ(in_use(), before) << one.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, MemoryEstimateTest, ::testing::Values(DType::f32, DType::bf16),
+                         [](const auto& info) { return std::string(to_string(info.param)); });
+
+// Promise: cutting the model over pipeline ranks cuts its parameters, each once but for named copies of the embedding.
+TEST(MemoryEstimate, PartsAddUpToTheModel) {
+  const ModelConfig config = quickstart();
+  const StepCut step{.tokens = 128, .micro_batches = 1};
+  std::int64_t owned = 0, copied = 0;
+  for (const ModelPart& part :
+       {ModelPart{0, 1, true, false}, ModelPart{1, 3, false, false}, ModelPart{3, 4, false, true}}) {
+    const MemoryEstimate estimate = estimate_memory(config, DType::bf16, {}, part, {}, step);
+    owned += estimate.parameters - estimate.copied_parameters;
+    copied += estimate.copied_parameters;
+  }
+  const ParameterCount count = parameter_count(config);
+  const std::int64_t biases = 4 * config.num_routed_experts;  // three layers and the MTP module; no parameters
+  EXPECT_EQ(owned + biases, count.total + count.mtp);
+  EXPECT_EQ(copied, config.vocab_size * config.dim);
+}
+
+// Promise: a layout that does not divide the model is refused with the option, its value and those that would do.
+TEST(MemoryEstimate, RefusesImpossibleLayouts) {
+  const ModelConfig config = quickstart();
+  const ModelPart part = whole_model(config);
+  const auto refused = [&](const LayoutSizes& sizes, std::int64_t tokens) -> std::string {
+    try {
+      estimate_memory(config, DType::f32, {}, part, sizes, {.tokens = tokens, .micro_batches = 1});
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "nothing was refused";
+  };
+  EXPECT_NE(refused({.tp = 3}, 126).find("parallel.tp = 3: wanted a divisor of model.num_heads = 4: 1, 2, 4"),
+            std::string::npos);
+  EXPECT_NE(refused({.dp = 16, .ep = 16}, 128).find("model.num_routed_experts = 8"), std::string::npos);
+  EXPECT_NE(refused({.dp = 3, .ep = 2}, 128).find("dp*cp*tp = 3"), std::string::npos);
+  EXPECT_NE(refused({.cp = 2}, 127).find("127 tokens"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace athanor
