@@ -12,6 +12,8 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/node_map.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/placement.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/row_hop.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/plan/communication_volume.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/plan/layout_plan.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_communicator.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_session.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/rank_order_reduce.cpp)

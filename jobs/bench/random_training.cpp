@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "io/dataset/micro_batch_builder.hpp"
+#include "jobs/trainer.hpp"
 #include "parallel/data/owned_slices.hpp"
 
 namespace athanor {
@@ -10,7 +11,7 @@ namespace {
 
 ParameterStore::Options store_options(ProcessMesh& mesh) {
   ParameterStore::Options options;
-  options.pad_elements = bucket_pad(mesh.along(Axis::dp), mesh.along(Axis::edp));
+  options.pad_elements = ReductionRanks(mesh).bucket_pad();
   return options;
 }
 
@@ -18,9 +19,9 @@ ParameterStore::Options store_options(ProcessMesh& mesh) {
 
 RandomTraining::RandomTraining(const JobOptions& options, Environment& env)
     : env_(env),
-      model_(*env.ops, options.model, options.run.dtype, *env.compute),
-      store_(*env.ops, model_.parameters(), store_options(*env.mesh), *env.compute),
-      train_(*env.ops, model_, store_, *env.mesh, options.optimizer, options.run.dtype, *env.compute, *env.comm),
+      model_(make_model(*env.ops, options, *env.mesh, *env.compute)),
+      store_(*env.ops, model_->parameters(), store_options(*env.mesh), *env.compute),
+      train_(*env.ops, {model_.get()}, store_, *env.mesh, options.optimizer, options.run.dtype, *env.compute, *env.comm),
       batches_(random_batches(options)),
       tokens_per_step_(options.data.batch_sequences * options.data.sequence_length) {
   store_.initialize(options.run.seed, *env.compute);
@@ -35,7 +36,9 @@ std::vector<MicroBatch> RandomTraining::random_batches(const JobOptions& options
   const BatchLayout layout{.sequence_length = options.data.sequence_length,
                            .vocab_size = options.model.vocab_size,
                            .mtp_depth = options.model.mtp_depth,
-                           .acc = accumulation_dtype(options.run.dtype)};
+                           .acc = accumulation_dtype(options.run.dtype),
+                           .cp_rank = env_.mesh->coord(Axis::cp),
+                           .cp_size = env_.mesh->size(Axis::cp)};
   MicroBatchBuilder builder(*env_.ops, layout);
   const Philox random(options.run.seed, RandomPurpose::test, static_cast<std::uint64_t>(rank));
   std::vector<MicroBatch> batches;

@@ -31,7 +31,7 @@ class RandomTraining {
   std::vector<MicroBatch> random_batches(const JobOptions& options) const;
 
   Environment& env_;
-  Transformer model_;
+  std::unique_ptr<Transformer> model_;
   ParameterStore store_;
   TrainStep train_;
   std::vector<MicroBatch> batches_;

@@ -5,13 +5,14 @@
 namespace athanor {
 
 std::span<const Command> commands() {
-  static constexpr std::array<Command, 7> kCommands{{
+  static constexpr std::array<Command, 8> kCommands{{
       {"run", "run a recipe: its stages in order, going on where it stopped", run_command},
       {"evaluate", "perplexity and bits per byte of a checkpoint on held-out text", evaluate_command},
       {"generate", "write text with a checkpoint", generate_command},
       {"prepare", "turn text into a token file", prepare_command},
       {"tokenizer", "train a tokenizer, or look at one", tokenizer_command},
       {"inspect", "show a checkpoint, or the size of a model", inspect_command},
+      {"plan", "what a layout needs: memory and messages of every pipeline rank", plan_command},
       {"bench", "measure training or saving against this machine's ceilings", bench_command},
   }};
   return kCommands;

@@ -23,7 +23,17 @@ held_out=$(sed -n 's/^| pretrain | [0-9.]* | \([0-9.]*\) .*/\1/p' "$work/cpu/sum
 text=$("$athanor" generate "$work/cpu" --prompt="Ada the" --max_new_tokens=20 --seed=3 2> /dev/null) || fail "generate"
 [ "${text:0:7}" = "Ada the" ] || fail "generate does not begin with its prompt"
 [ "$text" = "$("$athanor" generate "$work/cpu" --prompt="Ada the" --max_new_tokens=20 --seed=3 2> /dev/null)" ] || fail "generate does not repeat"
-for command in "" run evaluate generate prepare tokenizer inspect bench; do
+# A layout of 2048 ranks is planned on one, and holds the published model.
+"$athanor" plan --config configs/models/deepseek_v3.cfg --config configs/clusters/v3_2048.cfg > "$work/plan" || fail "plan"
+grep -q "^671026419200 parameters" "$work/plan" || fail "plan does not hold the model: $(cat "$work/plan")"
+
+# The measurement of saving saves, and leaves nothing behind.
+ranks 2 bench checkpoint --config configs/recipes/smoke.cfg --run.folder="$work/bench" --steps=1 --saves=1 > "$work/out" 2> "$work/err" ||
+  fail "bench checkpoint: $(cat "$work/err")"
+grep -q '"share_of_plain_write":' "$work/out" || fail "bench checkpoint says nothing: $(cat "$work/out")"
+[ -z "$(ls "$work/bench")" ] || fail "bench checkpoint left $(ls "$work/bench")"
+
+for command in "" run evaluate generate prepare tokenizer inspect plan bench; do
   # shellcheck disable=SC2086
   "$athanor" $command --help > "$work/help" || fail "$command --help"
   [ -s "$work/help" ] || fail "$command --help says nothing"

@@ -91,7 +91,7 @@ std::int64_t measured_peak(const Case& one, DType dtype, const OptimizerOptions&
   ProcessMesh mesh(self, MeshShape{}.resolved(1), *ops);
   Transformer model(*ops, one.model, dtype, *compute);
   ParameterStore store(*ops, model.parameters(), {}, *compute);
-  TrainStep train(*ops, model, store, mesh, options, dtype, *compute, *comm);
+  TrainStep train(*ops, {&model}, store, mesh, options, dtype, *compute, *comm);
   store.initialize(1, *compute);
   train.start();
   std::vector<MicroBatch> batches;

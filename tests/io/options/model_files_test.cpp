@@ -37,7 +37,7 @@ TEST(ModelFiles, CountToTheUnit) {
 // Promise: every file of configs/ can be read by itself and describes a model that can be built.
 TEST(ModelFiles, AllCanBeRead) {
   int files = 0;
-  for (const char* folder : {"models", "recipes"})
+  for (const char* folder : {"models", "clusters", "recipes"})
     for (const auto& entry : std::filesystem::directory_iterator(kConfigs / folder)) {
       if (entry.path().extension() != ".cfg") continue;
       ++files;

@@ -1,0 +1,116 @@
+#include "parallel/plan/communication_volume.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace athanor {
+namespace {
+
+double ring_share(std::int64_t ranks) { return static_cast<double>(ranks - 1) / static_cast<double>(ranks); }
+
+/// Columns that the blocks, ends and MTP modules of a part move, summed over them.
+struct Widths {
+  double tp = 0.0;  ///< of T/cp rows
+  double cp = 0.0;  ///< of T rows
+  std::int64_t moe_blocks = 0;
+};
+
+void add_block(Widths& widths, const ModelConfig& c, const MeshShape& shape, bool is_moe) {
+  const auto dim = static_cast<double>(c.dim);
+  // A column-split linear gathers its input in F and again in W, and reduce-scatters its gradient; a row-split one
+  // reduce-scatters its output and gathers its dy. Source: Korthikanti et al. 2022, section 4.2.2.
+  const double split_pair = 5.0 * dim;
+  if (c.attention == AttentionKind::mla) {
+    // Latents are computed on the shards: what is gathered is the query's latent and the compressed keys and values.
+    const auto query = static_cast<double>(c.q_lora_rank > 0 ? c.q_lora_rank : c.dim);
+    const auto latent = static_cast<double>(c.kv_lora_rank), rope = static_cast<double>(c.qk_rope_head_dim);
+    widths.tp += 3.0 * query + 2.0 * (latent + rope) + latent + 2.0 * dim;
+    widths.cp += 2.0 * (latent + rope);
+  } else {
+    widths.tp += split_pair;
+    widths.cp += 2.0 * 2.0 * static_cast<double>(c.num_kv_heads / shape.tp * c.head_dim);
+  }
+  if (!is_moe || c.num_shared_experts > 0) widths.tp += split_pair;
+  widths.moe_blocks += is_moe ? 1 : 0;
+}
+
+Widths widths_of(const ModelConfig& c, const MeshShape& shape, const ModelPart& part) {
+  Widths widths;
+  for (std::int64_t layer = part.layer_begin; layer < part.layer_end; ++layer)
+    add_block(widths, c, shape, c.is_moe_layer(layer));
+  // Vocabulary-parallel: the embedding reduce-scatters rows and gathers their gradients; the head the other way round.
+  const double vocabulary = 2.0 * static_cast<double>(c.dim);
+  if (part.has_embedding) widths.tp += vocabulary;
+  if (part.has_head) {
+    widths.tp += vocabulary;
+    for (std::int64_t module = 0; module < c.mtp_depth; ++module) {
+      add_block(widths, c, shape, c.num_routed_experts > 0);
+      widths.tp += 2.0 * vocabulary;
+    }
+  }
+  return widths;
+}
+
+/// Rows that one rank sends for one of its tokens in one direction: to other nodes, and within a node.
+struct RowsSent {
+  double between_nodes = 0.0, within_nodes = 0.0;
+};
+
+RowsSent expert_rows(const ModelConfig& c, const MeshShape& shape, const NodeShape& node) {
+  if (shape.ep == 1) return {};
+  const std::int64_t here = std::min(shape.ep, node.ranks_per_node), nodes = shape.ep / here;
+  // A token goes once to each node, to the rank there with the sender's place, which hands it on within the node
+  // (DeepSeek-V3 report section 3.2.2). Evenly routed, one node in N is the sender's own, one rank in n itself.
+  const auto reached = static_cast<double>(nodes_reached(c, nodes));
+  const double ranks = ranks_reached(reached * static_cast<double>(here), c.experts_per_token);
+  return {reached * ring_share(nodes), ranks * ring_share(here)};
+}
+
+}  // namespace
+
+std::int64_t nodes_reached(const ModelConfig& config, std::int64_t nodes) {
+  const std::int64_t groups = config.num_expert_groups;
+  // A group of experts spans nodes/groups nodes, or shares its node with others.
+  const std::int64_t span = std::max<std::int64_t>(1, (nodes + groups - 1) / groups);
+  return std::min({nodes, config.experts_per_token, config.num_limited_groups * span});
+}
+
+double ranks_reached(double ranks, std::int64_t experts_per_token) {
+  return ranks * (1.0 - std::pow(1.0 - 1.0 / ranks, static_cast<double>(experts_per_token)));
+}
+
+CommunicationVolume communication_volume(const ModelConfig& config, DType dtype, const MeshShape& shape,
+                                         const NodeShape& node, const ModelPart& part, std::int64_t pp_rank,
+                                         std::int64_t tokens, std::int64_t micro_batches) {
+  const LayoutSizes sizes{.tp = shape.tp, .cp = shape.cp, .dp = shape.dp, .ep = shape.ep};
+  const auto bytes = static_cast<double>(size_bytes(dtype)), count = static_cast<double>(micro_batches);
+  const auto all_rows = static_cast<double>(tokens);
+  const double query_rows = all_rows / static_cast<double>(shape.cp), rows = query_rows / static_cast<double>(shape.tp);
+  const double row_bytes = static_cast<double>(config.dim) * bytes;
+  const Widths widths = widths_of(config, shape, part);
+
+  CommunicationVolume volume;
+  volume.tp = count * ring_share(shape.tp) * query_rows * widths.tp * bytes;
+  volume.cp = count * ring_share(shape.cp) * all_rows * widths.cp * bytes;
+  // Dispatch and combine in F, their transposes in I.
+  const RowsSent sent = expert_rows(config, shape, node);
+  const double trips = 4.0 * count * static_cast<double>(widths.moe_blocks) * rows * row_bytes;
+  volume.ep_between_nodes = trips * sent.between_nodes;
+  volume.ep_within_nodes = trips * sent.within_nodes;
+  const double neighbours = (pp_rank > 0 ? 1.0 : 0.0) + (pp_rank + 1 < shape.pp ? 1.0 : 0.0);
+  volume.pp = neighbours * count * rows * row_bytes;
+  // The two holders of an embedding exchange their gradients once a step.
+  const bool shares_embedding = part.has_embedding_copy(config) ||
+                                (part.has_embedding && !part.has_head && (config.tied_head || config.mtp_depth > 0));
+  if (shares_embedding)
+    volume.pp += static_cast<double>(config.vocab_size / shape.tp * config.dim) *
+                 static_cast<double>(size_bytes(accumulation_dtype(dtype)));
+  for (const HeldTensor& tensor : held_tensors(config, dtype, part, sizes)) {
+    const double moved = static_cast<double>(tensor.numel) * ring_share(ranks_of(tensor.reduced, sizes));
+    volume.reduce_scatter += moved * static_cast<double>(size_bytes(accumulation_dtype(tensor.dtype)));
+    volume.all_gather += moved * static_cast<double>(size_bytes(tensor.dtype));
+  }
+  return volume;
+}
+
+}  // namespace athanor
