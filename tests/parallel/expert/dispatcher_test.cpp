@@ -1,6 +1,7 @@
 // What moves where: dispatch and combine by themselves, with routings made by hand.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "src/base/error.hpp"
@@ -22,8 +23,8 @@ class DispatcherTest : public ::testing::TestWithParam<std::tuple<const char*, i
                                  ExpertPlacement::contiguous(experts_, bench_.size())};
   DispatchHandle handle_;
 
-  Routing routing(const std::vector<std::int32_t>& ids, const std::vector<double>& weights, std::int64_t tokens) {
-    const std::int64_t top_k = tokens == 0 ? 2 : static_cast<std::int64_t>(ids.size()) / tokens;
+  Routing routing(const std::vector<std::int32_t>& ids, const std::vector<double>& weights, std::int64_t tokens,
+                  std::int64_t top_k = 2) {
     return {upload_vector<std::int32_t>(*bench_.ops, ids, {tokens, top_k}, *bench_.stream),
             bench_.tensor(weights, {tokens, top_k})};
   }
@@ -118,10 +119,9 @@ TEST_P(DispatcherTest, BackwardsAreTransposes) {
 // Promises: when everyone asks for the last expert, its rank gets all rows in order of rank and token, and the others
 // none.
 TEST_P(DispatcherTest, AllTokensToOneExpert) {
-  const std::vector<std::int32_t> ids(static_cast<std::size_t>(bench_.tokens()),
-                                      static_cast<std::int32_t>(experts_ - 1));
-  Routing routed{upload_vector<std::int32_t>(*bench_.ops, ids, {bench_.tokens(), 1}, *bench_.stream),
-                 bench_.tensor(std::vector<double>(ids.size(), 0.5), {bench_.tokens(), 1})};
+  const auto count = static_cast<std::size_t>(bench_.tokens());
+  const Routing routed = routing(std::vector<std::int32_t>(count, static_cast<std::int32_t>(experts_ - 1)),
+                                 std::vector<double>(count, 0.5), bench_.tokens(), 1);
   const Tensor x = own_rows(1);
   const Tensor rows = dispatcher_.dispatch(bench_.training, x, routed, handle_);
   const bool serves = bench_.rank() == bench_.size() - 1;
@@ -129,6 +129,29 @@ TEST_P(DispatcherTest, AllTokensToOneExpert) {
   auto halved = bench_.values(x);
   for (double& value : halved) value *= 0.5;
   EXPECT_EQ(bench_.values(dispatcher_.combine(bench_.training, rows, routed, handle_)), halved);
+}
+
+// Promises: the copies of an expert take turns: expert 0 has a slot on every rank, two on rank 0, and a rank's token t
+// goes to copy t modulo their number.
+TEST_P(DispatcherTest, CopiesTakeTurns) {
+  const int ranks = bench_.size();
+  ExpertPlacement placement{ranks, ranks, {}};
+  for (std::int64_t rank = 0; rank < ranks; ++rank) {
+    placement.physical_to_logical.push_back(0);
+    placement.physical_to_logical.push_back(rank);
+  }
+  AllToAllDispatcher copies(bench_.comm, bench_.nodes(std::get<1>(GetParam())), placement);
+  const auto count = static_cast<std::size_t>(bench_.tokens());
+  const Routing routed =
+      routing(std::vector<std::int32_t>(count, 0), std::vector<double>(count, 1.0), bench_.tokens(), 1);
+  const Tensor rows = copies.dispatch(bench_.training, own_rows(1), routed, handle_);
+  std::int64_t wanted = 0;
+  for (int source = 0; source < ranks; ++source)
+    for (std::int64_t t = 0; t < tokens_on(source); ++t) {
+      const std::int64_t copy = t % (ranks + 1);
+      wanted += std::max<std::int64_t>(copy - 1, 0) == bench_.rank() ? 1 : 0;
+    }
+  EXPECT_EQ(rows.dim(0), wanted);
 }
 
 // Promises: a choice that is no expert is refused before anything moves.
