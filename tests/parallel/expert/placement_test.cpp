@@ -78,6 +78,13 @@ TEST(Placement, NeverWorseThanLeavingThingsAlone) {
   }
 }
 
+// Promises: where the greedy packing (3+2+2 | 3+2+0) would be worse than the order there is (3+3+0 | 2+2+2), nothing
+// moves.
+TEST(Placement, KeepsABetterOrder) {
+  EXPECT_EQ(plan_placement(std::vector<double>{3, 3, 0, 2, 2, 2}, {.num_slots = 6, .num_ranks = 2}).physical_to_logical,
+            (Ids{0, 1, 2, 3, 4, 5}));
+}
+
 // Promises: shapes that cannot be are refused, and so are placements that forget an expert.
 TEST(Placement, RefusesWhatCannotBe) {
   const std::vector<double> loads(6, 1.0);
