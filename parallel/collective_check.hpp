@@ -26,6 +26,11 @@ class CheckedCommunicator final : public Communicator {
   void broadcast(Tensor inout, int root, Stream& stream) override;
   /// Only the peers named take part, so nothing is compared.
   void exchange(std::span<const P2p> messages, Stream& stream) override { transport_.exchange(messages, stream); }
+  Ticket start_exchange(std::span<const P2p> messages, Stream& stream) override {
+    return transport_.start_exchange(messages, stream);
+  }
+  void finish_receive(Ticket ticket, Stream& stream) override { transport_.finish_receive(ticket, stream); }
+  void finish_sends(Stream& stream) override { transport_.finish_sends(stream); }
 
  private:
   void check(const char* operation, const Tensor& tensor, std::int64_t detail, bool whole_shape = true);

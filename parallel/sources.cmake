@@ -16,6 +16,13 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/plan/layout_plan.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_communicator.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_session.cpp
-  ${CMAKE_CURRENT_SOURCE_DIR}/mpi/rank_order_reduce.cpp)
+  ${CMAKE_CURRENT_SOURCE_DIR}/mpi/rank_order_reduce.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/draw.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/lower.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/make_schedules.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/runner.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/schedule.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/simulate.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/validate.cpp)
 # Sums over ranks are kernels: compiled for the machine, as those of the CPU back end.
 set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/mpi/rank_order_reduce.cpp PROPERTIES COMPILE_OPTIONS "-march=${ATHANOR_ARCH};-O3")

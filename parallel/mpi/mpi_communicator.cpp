@@ -11,7 +11,9 @@
 namespace athanor {
 namespace {
 
-constexpr int kTag = 1;
+constexpr int kTag = 1;         // of collectives
+constexpr int kMessageTag = 2;  // of messages between two ranks, which may be under way while a collective runs
+constexpr std::size_t kUsualTransfers = 256;  // how many are under way depends on timing; steady states take no memory
 constexpr std::size_t kMaxMessageBytes = std::size_t{1} << 30;  // MPI counts are int
 constexpr std::size_t kMinPieceBytes = std::size_t{16} << 10;
 constexpr std::size_t kMaxPieceBytes = std::size_t{1} << 20;
@@ -248,26 +250,101 @@ void MpiCommunicator::broadcast(Tensor inout, int root, Stream& stream) {
   });
 }
 
-void MpiCommunicator::exchange(std::span<const P2p> messages, Stream& stream) {
+// ---- messages between two ranks
+
+void MpiCommunicator::require_peers(std::span<const P2p> messages) const {
   for (const P2p& message : messages) {
     require_host("exchange", message.tensor);
     if (message.peer < 0 || message.peer >= size())
       throw Error("exchange: peer " + std::to_string(message.peer) + " is none of " + std::to_string(size()) +
                   " ranks");
   }
-  if (stream.runs_at_once())
-    run_exchange(messages);
-  else
-    stream.enqueue_host([this, all = std::vector<P2p>(messages.begin(), messages.end())] { run_exchange(all); });
 }
 
-void MpiCommunicator::run_exchange(std::span<const P2p> messages) {
-  for (const P2p& message : messages)
-    if (message.kind == P2p::Kind::recv)
-      post_receive(message.tensor.unsafe_data(), message.tensor.bytes(), message.peer);
-  for (const P2p& message : messages)
-    if (message.kind == P2p::Kind::send) post_send(message.tensor.unsafe_data(), message.tensor.bytes(), message.peer);
-  wait_all();
+void MpiCommunicator::exchange(std::span<const P2p> messages, Stream& stream) {
+  const Ticket first = start_exchange(messages, stream);
+  run_on(stream, [this, first, last = next_ticket_] {
+    run_wait(P2p::Kind::recv, first, last);
+    run_wait(P2p::Kind::send, first, last);
+  });
+}
+
+Communicator::Ticket MpiCommunicator::start_exchange(std::span<const P2p> messages, Stream& stream) {
+  require_peers(messages);
+  const Ticket first = next_ticket_;
+  next_ticket_ += static_cast<Ticket>(messages.size());
+  if (stream.runs_at_once())
+    run_start_exchange(messages, first);
+  else
+    stream.enqueue_host(
+        [this, first, all = std::vector<P2p>(messages.begin(), messages.end())] { run_start_exchange(all, first); });
+  return first;
+}
+
+void MpiCommunicator::run_start_exchange(std::span<const P2p> messages, Ticket first) {
+  if (transfers_.capacity() == 0) transfers_.reserve(kUsualTransfers);
+  // What has gone meanwhile gives its memory back.
+  for (std::size_t i = transfers_.size(); i-- > 0;) {
+    if (transfers_[i].kind != P2p::Kind::send) continue;
+    int gone = 0;
+    mpi::check(MPI_Test(&transfers_[i].request, &gone, MPI_STATUS_IGNORE), "MPI_Test of a send");
+    if (gone != 0) forget(i);
+  }
+  for (const P2p::Kind kind : {P2p::Kind::recv, P2p::Kind::send})
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+      const P2p& message = messages[i];
+      if (message.kind != kind) continue;
+      std::size_t at = 0;
+      do {  // an empty tensor is a message too: its ticket is finished as any other
+        const int count = static_cast<int>(std::min(kMaxMessageBytes, message.tensor.bytes() - at));
+        std::byte* data = message.tensor.unsafe_data() + at;
+        MPI_Request request = MPI_REQUEST_NULL;
+        if (kind == P2p::Kind::recv)
+          mpi::check(MPI_Irecv(data, count, MPI_BYTE, message.peer, kMessageTag, group_.comm(), &request), "MPI_Irecv");
+        else
+          mpi::check(MPI_Isend(data, count, MPI_BYTE, message.peer, kMessageTag, group_.comm(), &request), "MPI_Isend");
+        transfers_.push_back({first + static_cast<Ticket>(i), kind, message.tensor, request});
+        at += kMaxMessageBytes;
+      } while (at < message.tensor.bytes());
+    }
+}
+
+void MpiCommunicator::finish_receive(Ticket ticket, Stream& stream) {
+  run_on(stream, [this, ticket] {
+    if (!run_wait(P2p::Kind::recv, ticket, ticket + 1))
+      throw Error("finish_receive: message " + std::to_string(ticket) +
+                  " is no receive under way; each is finished once");
+  });
+}
+
+void MpiCommunicator::finish_sends(Stream& stream) {
+  run_on(stream, [this, last = next_ticket_] { run_wait(P2p::Kind::send, 0, last); });
+}
+
+bool MpiCommunicator::run_wait(P2p::Kind kind, Ticket first, Ticket last) {
+  bool found = false;
+  for (std::size_t i = transfers_.size(); i-- > 0;) {
+    Transfer& transfer = transfers_[i];
+    if (transfer.kind != kind || transfer.ticket < first || transfer.ticket >= last) continue;
+    found = true;
+    const int code = MPI_Wait(&transfer.request, MPI_STATUS_IGNORE);
+    forget(i);
+    mpi::check(code, "MPI_Wait for a message between two ranks (do both know its size?)");
+  }
+  return found;
+}
+
+void MpiCommunicator::forget(std::size_t index) {
+  if (index + 1 < transfers_.size()) transfers_[index] = std::move(transfers_.back());
+  transfers_.pop_back();
+}
+
+MpiCommunicator::~MpiCommunicator() {
+  for (Transfer& transfer : transfers_) {
+    if (transfer.request == MPI_REQUEST_NULL) continue;
+    if (transfer.kind == P2p::Kind::recv) MPI_Cancel(&transfer.request);
+    MPI_Request_free(&transfer.request);
+  }
 }
 
 }  // namespace athanor

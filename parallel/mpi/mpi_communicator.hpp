@@ -28,6 +28,10 @@ class MpiCommunicator final : public Communicator {
 
   /// Messages of its own among the ranks of `group`. Collective.
   explicit MpiCommunicator(const HostGroup& group) : group_(group.duplicate()) {}
+  MpiCommunicator(const MpiCommunicator&) = delete;
+  MpiCommunicator& operator=(const MpiCommunicator&) = delete;
+  /// Messages still under way (the step ended with an error) are given up.
+  ~MpiCommunicator() override;
 
   int rank() const override { return group_.rank(); }
   int size() const override { return group_.size(); }
@@ -38,14 +42,29 @@ class MpiCommunicator final : public Communicator {
                     std::span<const std::int64_t> send_rows, Stream& stream) override;
   void broadcast(Tensor inout, int root, Stream& stream) override;
   void exchange(std::span<const P2p> messages, Stream& stream) override;
+  Ticket start_exchange(std::span<const P2p> messages, Stream& stream) override;
+  void finish_receive(Ticket ticket, Stream& stream) override;
+  void finish_sends(Stream& stream) override;
 
  private:
+  /// A message under way, or a piece of a long one.
+  struct Transfer {
+    Ticket ticket;
+    P2p::Kind kind;
+    Tensor tensor;  ///< keeps the memory
+    MPI_Request request;
+  };
+
   void run_all_reduce(const Tensor& inout, ReduceOp op);
   void run_reduce_scatter(const Tensor& out, const Tensor& in, ReduceOp op);
   void run_all_gather(const Tensor& out, const Tensor& in);
   void run_all_to_all_v(const Tensor& out, std::span<const std::int64_t> recv_rows, const Tensor& in,
                         std::span<const std::int64_t> send_rows);
-  void run_exchange(std::span<const P2p> messages);
+  void run_start_exchange(std::span<const P2p> messages, Ticket first);
+  /// Waits for the messages of this kind with tickets in [first, last). @returns whether there was one.
+  bool run_wait(P2p::Kind kind, Ticket first, Ticket last);
+  void forget(std::size_t index);
+  void require_peers(std::span<const P2p> messages) const;
 
   /// out[0, part(rank)) = reduction of the parts of `in`; part q of `in` is elements [q*stride, min((q+1)*stride,
   /// total)).
@@ -60,6 +79,8 @@ class MpiCommunicator final : public Communicator {
   std::vector<std::byte> staging_;
   std::vector<const std::byte*> contributions_;
   std::vector<MPI_Request> requests_;
+  std::vector<Transfer> transfers_;
+  Ticket next_ticket_ = 0;
 };
 
 }  // namespace athanor

@@ -37,8 +37,20 @@ class Communicator {
     Tensor tensor;
     int peer;
   };
-  /// All messages at once: no order among them, hence no ordering deadlock. Between the named peers only.
+  /// All messages at once: no order among them, hence no ordering deadlock. Between the named peers only. What one rank
+  /// sends another meets the receives there in order, whatever call started them.
   virtual void exchange(std::span<const P2p> messages, Stream& stream) = 0;
+
+  /// A message under way.
+  using Ticket = std::int64_t;
+  /// As exchange, but the messages travel beside the work that follows on `stream`; they carry what is on it so far. A
+  /// tensor sent is kept until it has gone and must not be written before (finish_sends). Allocates nothing once as
+  /// many messages have been under way. @returns the ticket of the first message; those of the others count up.
+  virtual Ticket start_exchange(std::span<const P2p> messages, Stream& stream) = 0;
+  /// Work on `stream` from here on finds the data of that receive. Once for every receive.
+  virtual void finish_receive(Ticket ticket, Stream& stream) = 0;
+  /// Work on `stream` from here on may write what was sent.
+  virtual void finish_sends(Stream& stream) = 0;
 };
 
 }  // namespace athanor

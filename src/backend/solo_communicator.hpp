@@ -1,8 +1,9 @@
 // The Communicator of a group of one: collectives are copies, or nothing where in and out are the same memory.
 #pragma once
 
-#include <numeric>
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "src/backend/backend.hpp"
 #include "src/backend/communicator.hpp"
@@ -31,14 +32,26 @@ class SoloCommunicator final : public Communicator {
 
   /// The n-th send to oneself meets the n-th receive.
   void exchange(std::span<const P2p> messages, Stream& stream) override {
-    std::size_t receive = 0;
-    const auto next_receive = [&] {
-      while (receive < messages.size() && messages[receive].kind != P2p::Kind::recv) ++receive;
-      if (receive == messages.size()) throw Error("exchange in a group of one: a send without a receive");
-      return messages[receive++].tensor;
-    };
+    start_exchange(messages, stream);
+    if (!sends_.empty() || !receives_.empty())
+      throw Error("exchange in a group of one: a send without a receive, or a receive without a send");
+  }
+  Ticket start_exchange(std::span<const P2p> messages, Stream& stream) override {
+    const Ticket first = next_ticket_;
     for (const P2p& message : messages)
-      if (message.kind == P2p::Kind::send) copy(next_receive(), message.tensor, stream);
+      (message.kind == P2p::Kind::send ? sends_ : receives_).push_back({message.tensor, next_ticket_++});
+    const std::size_t met = std::min(sends_.size(), receives_.size());
+    for (std::size_t i = 0; i < met; ++i) copy(receives_[i].tensor, sends_[i].tensor, stream);
+    for (auto* list : {&sends_, &receives_})
+      list->erase(list->begin(), list->begin() + static_cast<std::ptrdiff_t>(met));
+    return first;
+  }
+  void finish_receive(Ticket ticket, Stream&) override {
+    for (const Waiting& waiting : receives_)
+      if (waiting.ticket == ticket) throw Error("finish_receive in a group of one: a receive without a send");
+  }
+  void finish_sends(Stream&) override {
+    if (!sends_.empty()) throw Error("finish_sends in a group of one: a send without a receive");
   }
 
  private:
@@ -48,7 +61,13 @@ class SoloCommunicator final : public Communicator {
     if (out.unsafe_data() != in.unsafe_data() && in.numel() > 0) ops_.copy(out, in, stream);
   }
 
+  struct Waiting {
+    Tensor tensor;
+    Ticket ticket;
+  };
   Backend& ops_;
+  std::vector<Waiting> sends_, receives_;  ///< not met yet
+  Ticket next_ticket_ = 0;
 };
 
 }  // namespace athanor

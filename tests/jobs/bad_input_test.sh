@@ -27,6 +27,24 @@ expect 2 "data.sequence_length" "${smoke[@]}" --data.sequence_length=5000
 expect 2 "parallel" "${smoke[@]}" --parallel.pp=3
 expect 2 "no-such-file.txt" "${smoke[@]}" --data.train="$work/no-such-file.txt"
 
+expect 2 "known are gpipe, 1f1b, interleaved, zb1, dualpipev" schedule zb3
+expect 2 "wanted at least 8" schedule dualpipev --ranks=4 --micro_batches=7
+expect 2 "cannot read" schedule --file="$work/no-such-file.txt"
+"$athanor" schedule 1f1b --ranks=2 --micro_batches=2 --text="$work/mine.txt" --svg="$work/mine.svg" > "$work/out" || fail "schedule"
+grep -q "idle 3 units (33.3 %); peak activations 2" "$work/out" || fail "schedule does not say what it found: $(cat "$work/out")"
+grep -q "^<svg .*" "$work/mine.svg" || fail "schedule drew nothing"
+"$athanor" schedule --file="$work/mine.txt" > "$work/again" || fail "schedule does not read what it wrote"
+cmp -s "$work/out" "$work/again" || fail "a schedule that was written and read again is another"
+expect 2 "leave it out" schedule 1f1b --file="$work/mine.txt"
+sed -i 's/ 0B1$//' "$work/mine.txt"
+expect 2 "mine.txt: schedule 1f1b: rank 0 never does I of chunk 0, micro-batch 1" schedule --file="$work/mine.txt"
+sed -i 's/^rank 0: .*/rank 0: 0F0 0B0 0F1 0B1/; s/^rank 1: .*/rank 1: 1F0 1F1 1B0 1B1/' "$work/mine.txt"
+expect 2 "rank 1, action 1 (1F1) waits for F of chunk 0, micro-batch 1: rank 0, action 2 (0F1)" schedule --file="$work/mine.txt"
+sed -i 's/^rank 0: .*/rank 0: 1F0/' "$work/mine.txt"
+expect 2 "rank 0, action 0 (1F0): chunk 1 belongs to rank 1" schedule --file="$work/mine.txt"
+sed -i 's/^rank 0: .*/rank 0: oF0/' "$work/mine.txt"
+expect 2 "mine.txt:2: wanted an action" schedule --file="$work/mine.txt"
+
 : > "$work/empty.txt"
 expect 2 "empty.txt" "${smoke[@]}" --data.train="$work/empty.txt" --data.held_out_fraction=0
 printf 'good text\n\xff\xfe bad\n' > "$work/latin.txt"

@@ -181,6 +181,35 @@ TEST_P(CommunicatorTest, BroadcastAndExchange) {
   EXPECT_EQ(values_of(*ops, received, *stream), values(last, 40000, DType::f64));
 }
 
+// Messages travel beside later work: receives are finished in any order, sends to one rank meet its receives in order,
+// long and empty ones among them, and a collective in between does not disturb them.
+TEST_P(CommunicatorTest, StartedMessagesTravelBesideOtherWork) {
+  const int next = (world.rank() + 1) % world.size(), last = (world.rank() + world.size() - 1) % world.size();
+  const std::int64_t counts[] = {5, 300000, 0, 17};
+  std::vector<Communicator::P2p> sends, receives;
+  std::vector<Tensor> received;
+  for (const std::int64_t count : counts) {
+    sends.push_back({Communicator::P2p::Kind::send, tensor(world.rank(), count, DType::f64), next});
+    received.push_back(ops->empty({count}, DType::f64));
+    receives.push_back({Communicator::P2p::Kind::recv, received.back(), last});
+  }
+  comm.start_exchange(sends, *stream);
+  sends.clear();  // the communicator keeps what is under way
+  Tensor inout = tensor(world.rank(), 4096, DType::f64);
+  comm.all_reduce(inout, ReduceOp::sum, *stream);
+  const Communicator::Ticket first = comm.start_exchange(receives, *stream);
+  for (const int i : {3, 1, 0, 2}) comm.finish_receive(first + i, *stream);
+  comm.finish_sends(*stream);
+  for (std::size_t i = 0; i < received.size(); ++i)
+    EXPECT_EQ(values_of(*ops, received[i], *stream), values(last, counts[i], DType::f64)) << "message " << i;
+  EXPECT_EQ(values_of(*ops, inout, *stream)[5], expected(5, DType::f64, ReduceOp::sum));
+  const auto finish_again = [&] {
+    comm.finish_receive(first, *stream);
+    stream->synchronize();
+  };
+  EXPECT_THROW(finish_again(), Error);
+}
+
 // A call repeated gives the same bits, whatever else is in flight.
 TEST_P(CommunicatorTest, RepeatsBitForBit) {
   std::vector<double> first;
@@ -245,6 +274,17 @@ TEST_P(CommunicatorTest, SoloCopies) {
   auto wanted = values(0, 12, DType::i32);
   wanted.resize(9);
   EXPECT_EQ(moved, wanted);
+
+  // A message to itself, started before its receive is.
+  const Communicator::P2p send[] = {{Communicator::P2p::Kind::send, in, 0}};
+  Tensor kept = ops->empty({12}, DType::i32);
+  const Communicator::P2p receive[] = {{Communicator::P2p::Kind::recv, kept, 0}};
+  solo.start_exchange(send, *stream);
+  EXPECT_THROW(solo.finish_sends(*stream), Error);
+  solo.finish_receive(solo.start_exchange(receive, *stream), *stream);
+  solo.finish_sends(*stream);
+  EXPECT_EQ(values_of(*ops, kept, *stream), values(0, 12, DType::i32));
+  EXPECT_THROW(solo.finish_receive(solo.start_exchange(receive, *stream), *stream), Error);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, CommunicatorTest, ::testing::Values("cpu", "cpu-guarded"),
