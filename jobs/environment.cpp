@@ -27,7 +27,7 @@ Environment::Environment(const JobOptions& options, HostGroup& world)
                         .cp = options.parallel.cp,
                         .tp = options.parallel.tp,
                         .ep = options.parallel.ep};
-  mesh = std::make_unique<ProcessMesh>(world, shape.resolved(world.size()), *ops);
+  mesh = std::make_unique<ProcessMesh>(world, shape.resolved(world.size()), *ops, options.parallel.check_collectives);
 }
 
 }  // namespace athanor

@@ -9,7 +9,7 @@
 
 namespace athanor {
 
-Evaluator::Evaluator(Backend& ops, Transformer& model, const EvaluationWindows& windows, const BatchLayout& layout,
+Evaluator::Evaluator(Backend& ops, MeshModel& model, const EvaluationWindows& windows, const BatchLayout& layout,
                      std::int64_t sequences, ProcessMesh& mesh, Stream& compute, Stream& comm)
     : ops_(ops),
       model_(model),
@@ -23,19 +23,30 @@ Evaluator::Evaluator(Backend& ops, Transformer& model, const EvaluationWindows& 
 
 EvaluationResult Evaluator::run() {
   const auto begin_time = std::chrono::steady_clock::now();
-  const std::int64_t ranks = mesh_.size(Axis::dp), rank = mesh_.coord(Axis::dp);
-  const std::int64_t first = windows_.num_windows() * rank / ranks, last = windows_.num_windows() * (rank + 1) / ranks;
+  const std::int64_t ranks = mesh_.size(Axis::dp), rank = mesh_.coord(Axis::dp), windows = windows_.num_windows();
+  const std::int64_t first = windows * rank / ranks, last = windows * (rank + 1) / ranks;
+  // Ranks that share experts or a pipeline run together: as many calls on each, of as many rows.
+  const std::int64_t calls = ((windows + ranks - 1) / ranks + sequences_ - 1) / sequences_;
+  const bool together = mesh_.size(Axis::ep) > 1 || mesh_.size(Axis::pp) > 1;
   const auto row = static_cast<std::size_t>(windows_.sequence_length() + 1);
   std::array<std::int64_t, 2> counts{};  // tokens, bytes
   std::vector<std::int64_t> targets_of_row;
   MicroBatch batch;
   ops_.fill(sum_1_, 0.0, compute_);
-  for (std::int64_t begin = first; begin < last; begin += sequences_) {
-    const std::int64_t rows = std::min(sequences_, last - begin);
+  for (std::int64_t call = 0; call < calls; ++call) {
+    const std::int64_t begin = first + call * sequences_, left = std::max<std::int64_t>(0, last - begin);
+    const std::int64_t rows = together ? sequences_ : std::min(sequences_, left);
+    if (rows == 0) break;
     const std::span<std::int32_t> tokens = builder_.rows(rows);
     targets_of_row.clear();
     for (std::int64_t i = 0; i < rows; ++i) {
-      const auto window = windows_.read(begin + i, tokens.subspan(static_cast<std::size_t>(i) * row, row));
+      const auto into = tokens.subspan(static_cast<std::size_t>(i) * row, row);
+      if (i >= left) {  // a row that counts for nothing
+        std::fill(into.begin(), into.end(), 0);
+        targets_of_row.push_back(0);
+        continue;
+      }
+      const auto window = windows_.read(begin + i, into);
       targets_of_row.push_back(window.num_targets);
       counts[0] += window.num_targets;
       counts[1] += window.text_bytes;
@@ -43,15 +54,15 @@ EvaluationResult Evaluator::run() {
     builder_.build_evaluation(batch, targets_of_row, compute_);
     ExecContext ctx{ops_, compute_, comm_, batch, model_.dtype(), false};
     const Tensor losses_T = model_.token_losses(ctx);
-    ops_.weighted_sum(sum_1_, losses_T, batch.loss_weights_T, compute_);
+    if (losses_T.defined()) ops_.weighted_sum(sum_1_, losses_T, batch.loss_weights_T, compute_);
   }
   double sum = 0.0;
   ops_.download(std::as_writable_bytes(std::span(&sum, 1)), sum_1_, compute_);
   compute_.synchronize();
-  // The ranks along tp have the same losses, those along cp read the same windows and have parts of them.
+  // The ranks along tp have the same losses, those along cp parts of them; windows are read by all of a data rank.
   if (mesh_.coord(Axis::tp) != 0) sum = 0.0;
-  if (mesh_.coord(Axis::tp) != 0 || mesh_.coord(Axis::cp) != 0) counts = {};
-  HostGroup& group = mesh_.host(Axis::layer);
+  if (mesh_.coord(Axis::tp) != 0 || mesh_.coord(Axis::cp) != 0 || mesh_.coord(Axis::pp) != 0) counts = {};
+  HostGroup& group = mesh_.host(Axis::world);
   sum = group.sum(sum);
   group.sum(std::span<std::int64_t>(counts));
 

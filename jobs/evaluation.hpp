@@ -3,8 +3,7 @@
 
 #include "io/dataset/evaluation_windows.hpp"
 #include "io/dataset/micro_batch_builder.hpp"
-#include "parallel/process_mesh.hpp"
-#include "src/model/transformer.hpp"
+#include "parallel/mesh_model.hpp"
 
 namespace athanor {
 
@@ -19,15 +18,15 @@ struct EvaluationResult {
 class Evaluator {
  public:
   /// @param sequences  rows that run at once. Everything passed must outlive this.
-  Evaluator(Backend& ops, Transformer& model, const EvaluationWindows& windows, const BatchLayout& layout,
+  Evaluator(Backend& ops, MeshModel& model, const EvaluationWindows& windows, const BatchLayout& layout,
             std::int64_t sequences, ProcessMesh& mesh, Stream& compute, Stream& comm);
 
-  /// Collective over the data axis. The result is the same on every rank.
+  /// Collective over the world. The result is the same on every rank.
   EvaluationResult run();
 
  private:
   Backend& ops_;
-  Transformer& model_;
+  MeshModel& model_;
   const EvaluationWindows& windows_;
   MicroBatchBuilder builder_;
   std::int64_t sequences_;

@@ -8,6 +8,7 @@
 #include "io/checkpoint/load_checkpoint.hpp"
 #include "io/options/configuration.hpp"
 #include "jobs/initial_weights.hpp"
+#include "jobs/trainer.hpp"
 #include "parallel/data/zero_optimizer.hpp"
 #include "src/base/error.hpp"
 
@@ -38,7 +39,7 @@ LoadedModel::LoadedModel(const std::filesystem::path& path, const RunOptions& ru
   options.parallel = {};
   environment = std::make_unique<Environment>(options, world);
   tokenizer = load_tokenizer(options.data.tokenizer);
-  model = std::make_unique<Transformer>(*environment->ops, options.model, options.run.dtype, *environment->compute);
+  model = make_model(*environment->ops, options, *environment->mesh, *environment->compute);
   store = std::make_unique<ParameterStore>(*environment->ops, model->parameters(),
                                            ParameterStore::Options{.with_gradients = false}, *environment->compute);
   auto shards = weight_shards(*store);

@@ -7,7 +7,7 @@
 #include "io/checkpoint/manifest.hpp"
 #include "io/options/job_options.hpp"
 #include "jobs/environment.hpp"
-#include "src/model/transformer.hpp"
+#include "parallel/mesh_model.hpp"
 #include "src/text/tokenizer.hpp"
 
 namespace athanor {
@@ -23,7 +23,7 @@ struct LoadedModel {
   JobOptions options;  ///< the checkpoint's, with `run`'s device, dtype and threads
   std::unique_ptr<Environment> environment;
   std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<Transformer> model;
+  std::unique_ptr<MeshModel> model;
   std::unique_ptr<ParameterStore> store;
 };
 

@@ -9,17 +9,19 @@
 
 namespace athanor {
 
-std::unique_ptr<Transformer> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream) {
-  const auto one = [](const char* axis, const char* what, int size) {
-    if (size != 1)
-      throw ConfigError(fmt::format("parallel.{} = {}: this build does not train with {}; set parallel.{} = 1", axis,
-                                    size, what, axis));
-  };
-  one("pp", "pipelines", mesh.size(Axis::pp));
-  one("ep", "experts cut over ranks", mesh.size(Axis::ep));
-  return std::make_unique<Transformer>(
-      ops, options.model, options.run.dtype, stream, ChunkRange::whole(options.model),
-      Transformer::Options{.ranks = ParallelRanks(&mesh.along(Axis::tp), &mesh.along(Axis::cp))});
+SchedulePlan schedule_of(const ParallelOptions& options) {
+  return schedule_plan(options.schedule, static_cast<int>(options.virtual_chunks), options.schedule_file);
+}
+
+std::unique_ptr<MeshModel> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream) {
+  return std::make_unique<MeshModel>(
+      ops, mesh,
+      MeshModelOptions{.config = options.model,
+                       .dtype = options.run.dtype,
+                       .chunk_rank = schedule_of(options.parallel).chunk_rank(mesh.size(Axis::pp)),
+                       .layer_split = parse_layer_split(options.parallel.layer_split),
+                       .ranks_per_node = options.parallel.ranks_per_node},
+      stream);
 }
 
 Trainer::Trainer(Backend& ops, ProcessMesh& mesh, const JobOptions& options, const MixtureDataset& data,
@@ -55,16 +57,19 @@ Trainer::Trainer(Backend& ops, ProcessMesh& mesh, const JobOptions& options, con
     throw ConfigError(fmt::format(
         "data.batch_sequences = {} is less than the {} data-parallel ranks; give each at least one sequence",
         options.data.batch_sequences, ranks));
+  if ((mesh.size(Axis::pp) > 1 || mesh.size(Axis::ep) > 1) && options.data.batch_sequences % mesh.size(Axis::dp) != 0)
+    throw ConfigError(fmt::format(
+        "data.batch_sequences = {} does not divide over parallel.dp = {}; ranks that share a pipeline or experts take "
+        "equal parts, so choose a multiple",
+        options.data.batch_sequences, mesh.size(Axis::dp)));
   model_ = make_model(ops, options, mesh, compute);
   ParameterStore::Options store_options;
   store_options.pad_elements = ReductionRanks(mesh).bucket_pad();
   store_ = std::make_unique<ParameterStore>(ops, model_->parameters(), store_options, compute);
-  train_step_ = std::make_unique<TrainStep>(ops, std::vector<ModelChunk*>{model_.get()}, *store_, mesh,
-                                            options.optimizer, options.run.dtype, compute, comm);
-  train_step_->set_diagnose([this](ExecContext& ctx) {
-    const std::string layer = model_->first_nonfinite_layer(ctx);
-    return layer.empty() ? model_->first_nonfinite_parameter(ctx) : layer;
-  });
+  train_step_ =
+      std::make_unique<TrainStep>(ops, model_->chunks(), *store_, mesh, options.optimizer, options.run.dtype, compute,
+                                  comm, schedule_of(options.parallel), options.model.dim, options.parallel.recompute);
+  train_step_->set_diagnose([this](ExecContext& ctx) { return model_->first_nonfinite(ctx); });
 }
 
 void Trainer::initialize() {

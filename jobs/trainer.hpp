@@ -12,15 +12,16 @@
 #include "io/dataset/micro_batch_builder.hpp"
 #include "io/dataset/mixture_dataset.hpp"
 #include "io/options/job_options.hpp"
+#include "parallel/mesh_model.hpp"
 #include "parallel/train_step.hpp"
-#include "src/model/transformer.hpp"
 #include "src/optim/lr_schedule.hpp"
 #include "src/optim/token_schedules.hpp"
 
 namespace athanor {
 
+SchedulePlan schedule_of(const ParallelOptions& options);
 /// The part of the model that this rank of the mesh trains.
-std::unique_ptr<Transformer> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream);
+std::unique_ptr<MeshModel> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream);
 
 class Trainer {
  public:
@@ -51,7 +52,7 @@ class Trainer {
   /// State that is no tensor.
   std::map<std::string, std::string> values() const;
 
-  Transformer& model() { return *model_; }
+  MeshModel& model() { return *model_; }
   const ParameterStore& store() const { return *store_; }
   const TrainStep& train_step() const { return *train_step_; }
   BatchLayout batch_layout() const { return layout_; }
@@ -69,7 +70,7 @@ class Trainer {
   BatchRamp ramp_;
   std::int64_t run_tokens_;
   LrSchedule lr_schedule_;
-  std::unique_ptr<Transformer> model_;
+  std::unique_ptr<MeshModel> model_;
   std::unique_ptr<ParameterStore> store_;
   std::unique_ptr<TrainStep> train_step_;
   std::vector<std::unique_ptr<MicroBatchBuilder>> builders_;  ///< one a micro-batch of the step

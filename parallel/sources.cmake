@@ -8,6 +8,8 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/data/grad_reducer.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/data/owned_slices.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/data/zero_optimizer.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/mesh_model.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/schedule_plan.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/all_to_all_dispatcher.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/node_map.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/placement.cpp

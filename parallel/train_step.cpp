@@ -12,7 +12,8 @@
 namespace athanor {
 
 TrainStep::TrainStep(Backend& ops, std::vector<ModelChunk*> chunks, ParameterStore& store, ProcessMesh& mesh,
-                     const OptimizerOptions& options, DType dtype, Stream& compute, Stream& comm)
+                     const OptimizerOptions& options, DType dtype, Stream& compute, Stream& comm,
+                     const SchedulePlan& schedule, std::int64_t model_dim, Recompute recompute)
     : ops_(ops),
       chunks_(std::move(chunks)),
       store_(store),
@@ -25,9 +26,13 @@ TrainStep::TrainStep(Backend& ops, std::vector<ModelChunk*> chunks, ParameterSto
       reducer_(ops, store, slices_),
       optimizer_(ops, store, slices_, options.adamw, compute),
       guard_(options.spike_guard),
+      schedule_(schedule),
+      model_dim_(model_dim),
+      recompute_(recompute),
       squared_norm_1_(ops.empty({1}, DType::f64)),
       numbers_(kNumNumbers) {
-  for (ModelChunk* chunk : chunks_) {
+  std::copy_if(chunks_.begin(), chunks_.end(), std::back_inserter(own_chunks_), [](auto* chunk) { return chunk; });
+  for (ModelChunk* chunk : own_chunks_) {
     const auto biases = chunk->states();
     const auto& counts = chunk->sums().expert_counts_E;
     if (biases.size() != counts.size())
@@ -90,17 +95,28 @@ StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micr
   return result;
 }
 
+PipelineRunner& TrainStep::runner_for(std::size_t num_micro_batches) {
+  const auto found = runners_.find(num_micro_batches);
+  if (found != runners_.end()) return found->second;
+  const auto shape = [this](const MicroBatch& batch) {
+    return Shape{batch.tokens_T.dim(0) / mesh_.size(Axis::tp), model_dim_};
+  };
+  return runners_
+      .try_emplace(num_micro_batches, schedule_.make(mesh_.size(Axis::pp), static_cast<int>(num_micro_batches)),
+                   mesh_.along(Axis::pp), shape)
+      .first->second;
+}
+
 void TrainStep::run_micro_batches(std::span<const MicroBatch> micro_batches) {
   store_.zero_gradients(compute_);
-  for (ModelChunk* chunk : chunks_) zero_sums(chunk->sums(), ops_, compute_);
-  ModelChunk& chunk = *chunks_.front();
-  for (const MicroBatch& batch : micro_batches) {
-    // One in flight: all use the same place of the model.
+  for (ModelChunk* chunk : own_chunks_) zero_sums(chunk->sums(), ops_, compute_);
+  const auto context_of = [this](const MicroBatch& batch, bool completes_gradients) {
     ExecContext ctx{ops_, compute_, comm_, batch, dtype_, true};
-    chunk.forward(ctx, 0, Tensor{});
-    chunk.backward_input(ctx, 0, Tensor{});
-    chunk.backward_weight(ctx, 0);
-  }
+    ctx.recompute = recompute_;
+    if (completes_gradients) ctx.gradients = &reduce_when_ready_;
+    return ctx;
+  };
+  runner_for(micro_batches.size()).run(context_of, chunks_, micro_batches);
 }
 
 void TrainStep::read_sums(std::int64_t own_tokens) {
@@ -111,12 +127,12 @@ void TrainStep::read_sums(std::int64_t own_tokens) {
   };
   static constexpr std::size_t kMaxChunks = 64;
   std::array<Read, kMaxChunks> reads{};
-  if (chunks_.size() > kMaxChunks) throw Error(fmt::format("TrainStep: {} chunks on a rank", chunks_.size()));
+  if (own_chunks_.size() > kMaxChunks) throw Error(fmt::format("TrainStep: {} chunks on a rank", own_chunks_.size()));
   const auto read = [&](auto& number, const Tensor& tensor) {
     ops_.download(std::as_writable_bytes(std::span(&number, 1)), tensor, compute_);
   };
-  for (std::size_t c = 0; c < chunks_.size(); ++c) {
-    const StepSums& sums = chunks_[c]->sums();
+  for (std::size_t c = 0; c < own_chunks_.size(); ++c) {
+    const StepSums& sums = own_chunks_[c]->sums();
     read(reads[c].loss, sums.loss_1);
     read(reads[c].mtp_loss, sums.mtp_loss_1);
     if (sums.balance_loss_1.dtype() == DType::f32)
@@ -131,7 +147,7 @@ void TrainStep::read_sums(std::int64_t own_tokens) {
     ops_.download(std::as_writable_bytes(layer_counts(layer)), counts_E_[layer], compute_);
   compute_.synchronize();
   numbers_[kLoss] = numbers_[kMtpLoss] = numbers_[kBalanceLoss] = 0.0;
-  for (std::size_t c = 0; c < chunks_.size() && mesh_.coord(Axis::tp) == 0; ++c) {
+  for (std::size_t c = 0; c < own_chunks_.size() && mesh_.coord(Axis::tp) == 0; ++c) {
     numbers_[kLoss] += reads[c].loss;
     numbers_[kMtpLoss] += reads[c].mtp_loss;
     if (mesh_.coord(Axis::cp) == 0)

@@ -6,18 +6,22 @@
 //  * What decides (loss, norm, expert counts) is summed in f64 or integers in rank order and read once a step; every
 //    rank decides alike. Nothing is updated when a loss or the norm is not finite: all ranks throw NonFiniteError.
 //  * Expert counts cover the whole global batch; biases move once a step (DeepSeek-V3 report section 2.1.2).
+//  * The order of the work is a PipelineSchedule, also on one rank.
 //  * After the first step nothing is allocated from the heap.
 // Every function but state() and shards() is collective.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "parallel/data/grad_reducer.hpp"
 #include "parallel/data/zero_optimizer.hpp"
+#include "parallel/pipeline/runner.hpp"
+#include "parallel/pipeline/schedule_plan.hpp"
 #include "parallel/process_mesh.hpp"
 #include "src/model/chunk.hpp"
 #include "src/optim/loss_spike_guard.hpp"
@@ -48,17 +52,20 @@ class TrainStep {
   /// Says which layer or parameter stopped being a number in this micro-batch; empty when none did.
   using Diagnose = std::function<std::string(ExecContext&)>;
 
-  /// Everything passed must outlive this. `store` holds the parameters of `chunks` (those of this rank, in order)
-  /// with gradients and buckets padded to ReductionRanks::bucket_pad. @throws ConfigError when the mesh or the options
-  /// are impossible.
+  /// Everything passed must outlive this. `store` holds the parameters of this rank's chunks with gradients and buckets
+  /// padded to ReductionRanks::bucket_pad. @throws ConfigError when the mesh or the options are impossible.
+  /// @param chunks    by number over the whole pipeline, null where another rank owns them.
+  /// @param model_dim D of the activations [T/tp, D] that travel between chunks.
   TrainStep(Backend& ops, std::vector<ModelChunk*> chunks, ParameterStore& store, ProcessMesh& mesh,
-            const OptimizerOptions& options, DType dtype, Stream& compute, Stream& comm);
+            const OptimizerOptions& options, DType dtype, Stream& compute, Stream& comm,
+            const SchedulePlan& schedule = {}, std::int64_t model_dim = 0, Recompute recompute = Recompute::none);
 
   void set_diagnose(Diagnose diagnose) { diagnose_ = std::move(diagnose); }
 
   /// Begins anew from the present weights: no moments, no updates, no history.
   void start();
-  /// @param micro_batches  of this rank; ranks may have different numbers of them.
+  /// @param micro_batches  of this rank: as many as the other ranks of its pipeline have, and as those that share its
+  /// experts; else ranks may have different numbers of them.
   /// @throws NonFiniteError on every rank, naming step, ranks and layers, before anything is updated.
   StepResult run(const StepPlan& plan, std::span<const MicroBatch> micro_batches);
 
@@ -78,7 +85,16 @@ class TrainStep {
   /// The numbers that are read and summed once a step.
   enum Number : std::size_t { kLoss, kMtpLoss, kBalanceLoss, kSquaredNorm, kNumNumbers };
 
+  /// Starts the reduction of a bucket when its last gradient is complete, beside what is left of the backward.
+  struct ReduceWhenReady final : GradientListener {
+    explicit ReduceWhenReady(TrainStep& step) : step(step) {}
+    void gradient_ready(Parameter& parameter) override {
+      step.reducer_.mark_ready(parameter, step.compute_, step.comm_);
+    }
+    TrainStep& step;
+  };
   void run_micro_batches(std::span<const MicroBatch> micro_batches);
+  PipelineRunner& runner_for(std::size_t num_micro_batches);
   void read_sums(std::int64_t own_tokens);
   double worst_expert_load();
   void update_router_biases(double speed);
@@ -91,7 +107,8 @@ class TrainStep {
   }
 
   Backend& ops_;
-  std::vector<ModelChunk*> chunks_;
+  std::vector<ModelChunk*> chunks_;      ///< by number over the pipeline
+  std::vector<ModelChunk*> own_chunks_;  ///< those of this rank
   ParameterStore& store_;
   ProcessMesh& mesh_;
   OptimizerOptions options_;
@@ -104,6 +121,11 @@ class TrainStep {
   ZeroOptimizer optimizer_;
   LossSpikeGuard guard_;
   Diagnose diagnose_;
+  SchedulePlan schedule_;
+  std::int64_t model_dim_;
+  Recompute recompute_;
+  ReduceWhenReady reduce_when_ready_{*this};
+  std::map<std::size_t, PipelineRunner> runners_;  ///< by number of micro-batches
   std::int64_t num_updates_ = 0;
 
   std::vector<StateTensor*> biases_;  ///< of all chunks, paired with counts_E_

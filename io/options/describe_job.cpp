@@ -54,6 +54,22 @@ void describe(OptionTable& table, ParallelOptions& parallel) {
   table.add("cp", parallel.cp, "ranks", "context: parts of a sequence", kPositive);
   table.add("tp", parallel.tp, "ranks", "tensor: parts of a matrix", kPositive);
   table.add("ep", parallel.ep, "ranks", "experts: parts of the routed experts; divides dp*cp*tp", kPositive);
+  table.add("schedule", parallel.schedule, "gpipe|1f1b|interleaved|zb1|dualpipev",
+            "order of the work of a pipeline (see `athanor schedule`)");
+  table.add("virtual_chunks", parallel.virtual_chunks, "chunks",
+            "of the model on each pipeline rank; 0: as the schedule has them");
+  table.add("schedule_file", parallel.schedule_file, "FILE",
+            "a schedule written by `athanor schedule --text` or by hand, in place of parallel.schedule");
+  table.add("layer_split", parallel.layer_split, "N,N,...",
+            "layers of every chunk of the pipeline; empty: as even as can be, an MTP module counted as a layer");
+  table.add_choice("recompute", parallel.recompute,
+                   {{"none", Recompute::none}, {"selective", Recompute::selective}, {"full", Recompute::full}},
+                   "none: keep all activations for the backward; selective: compute queries, keys, values and inner "
+                   "activations again; full: keep the inputs of blocks alone");
+  table.add("ranks_per_node", parallel.ranks_per_node, "ranks",
+            "that share a machine, for sending a token once to each; 0: by host names");
+  table.add("check_collectives", parallel.check_collectives,
+            "compare operation, type and shape over ranks before every collective: slow, for finding the rank astray");
 }
 
 void describe(OptionTable& table, JobOptions& job) {

@@ -10,6 +10,7 @@
 #include "io/options/option_table.hpp"
 #include "src/base/dtype.hpp"
 #include "src/model/model_config.hpp"
+#include "src/nn/recompute.hpp"
 #include "src/optim/optimizer_options.hpp"
 
 namespace athanor {
@@ -47,6 +48,13 @@ struct DataOptions {
 /// [parallel]: how the ranks are cut into axes. The product of pp, dp, cp and tp is the number of ranks.
 struct ParallelOptions {
   std::int64_t pp = 1, dp = 0, cp = 1, tp = 1, ep = 1;
+  std::string schedule = "1f1b";
+  std::int64_t virtual_chunks = 0;
+  std::string schedule_file;
+  std::string layer_split;
+  Recompute recompute = Recompute::none;
+  std::int64_t ranks_per_node = 0;
+  bool check_collectives = false;
 };
 
 /// What all stages share and each may override.

@@ -21,7 +21,8 @@ RandomTraining::RandomTraining(const JobOptions& options, Environment& env)
     : env_(env),
       model_(make_model(*env.ops, options, *env.mesh, *env.compute)),
       store_(*env.ops, model_->parameters(), store_options(*env.mesh), *env.compute),
-      train_(*env.ops, {model_.get()}, store_, *env.mesh, options.optimizer, options.run.dtype, *env.compute, *env.comm),
+      train_(*env.ops, model_->chunks(), store_, *env.mesh, options.optimizer, options.run.dtype, *env.compute,
+             *env.comm, schedule_of(options.parallel), options.model.dim, options.parallel.recompute),
       batches_(random_batches(options)),
       tokens_per_step_(options.data.batch_sequences * options.data.sequence_length) {
   store_.initialize(options.run.seed, *env.compute);

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "jobs/environment.hpp"
+#include "parallel/mesh_model.hpp"
 #include "parallel/train_step.hpp"
-#include "src/model/transformer.hpp"
 
 namespace athanor {
 
@@ -31,7 +31,7 @@ class RandomTraining {
   std::vector<MicroBatch> random_batches(const JobOptions& options) const;
 
   Environment& env_;
-  std::unique_ptr<Transformer> model_;
+  std::unique_ptr<MeshModel> model_;
   ParameterStore store_;
   TrainStep train_;
   std::vector<MicroBatch> batches_;

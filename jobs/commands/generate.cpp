@@ -46,7 +46,7 @@ int generate_command(const std::vector<std::string>& words, HostGroup& world) {
   std::vector<std::int32_t> tokens = loaded.tokenizer->encode(prompt);
   if (tokens.empty()) tokens.push_back(options.eos_id);
   const auto begin = std::chrono::steady_clock::now();
-  const auto samples = generate_tokens(*env.ops, *loaded.model, tokens, options, *env.compute);
+  const auto samples = generate_tokens(*env.ops, loaded.model->whole(), tokens, options, *env.compute);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (world.rank() != 0) return kExitComplete;
   std::size_t made = 0;

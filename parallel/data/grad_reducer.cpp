@@ -25,7 +25,9 @@ void GradReducer::mark_ready(const Parameter& parameter, Stream& compute, Stream
   Bucket& bucket = buckets_[found->second];
   if (++bucket.num_ready > bucket.num_members)
     throw Error("GradReducer: " + parameter.name() + " was made ready twice in one step");
-  if (bucket.num_ready == bucket.num_members) start(bucket, compute, comm);
+  // Both ends of a pipeline are done at different times, and the one may wait for the other's messages until then.
+  const bool at_both_ends = store_.groups()[bucket.slice.group].group == GradientGroup::shared;
+  if (bucket.num_ready == bucket.num_members && !at_both_ends) start(bucket, compute, comm);
 }
 
 void GradReducer::start(Bucket& bucket, Stream& compute, Stream& comm) {

@@ -22,30 +22,6 @@ StepCut cut_step(const PlanQuestion& question, const MeshShape& shape) {
 
 }  // namespace
 
-std::vector<ModelPart> split_layers(const ModelConfig& config, std::int64_t pp) {
-  const std::int64_t units = config.num_layers + config.mtp_depth;
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(pp), (units + pp - 1) / pp);
-  std::int64_t surplus = counts.front() * pp - units;
-  for (std::int64_t i = 0; surplus > 0; ++i, --surplus)
-    --counts[static_cast<std::size_t>(i % 2 == 0 ? pp - 1 - i / 2 : i / 2)];
-  counts.back() -= config.mtp_depth;
-  std::vector<ModelPart> parts;
-  std::int64_t begin = 0;
-  for (std::size_t rank = 0; rank < counts.size(); ++rank) {
-    if (counts[rank] < 1)
-      throw ConfigError(
-          fmt::format("parallel.pp = {}: pipeline rank {} would have no layer of model.num_layers = {} (an MTP module "
-                      "counts as one of the last rank's); wanted at most {}",
-                      pp, rank, config.num_layers, config.num_layers / (1 + config.mtp_depth)));
-    parts.push_back({.layer_begin = begin,
-                     .layer_end = begin + counts[rank],
-                     .has_embedding = rank == 0,
-                     .has_head = rank + 1 == counts.size()});
-    begin += counts[rank];
-  }
-  return parts;
-}
-
 LayoutPlan plan_layout(const PlanQuestion& question) {
   question.model.validate();
   const MeshShape& asked = question.shape;

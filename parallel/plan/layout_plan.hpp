@@ -38,11 +38,6 @@ struct LayoutPlan {
   std::int64_t copied_parameters = 0;  ///< second copies of the embedding
 };
 
-/// Layers over pipeline ranks: as even as can be, an MTP module counted as a layer of the last rank; the ranks with one
-/// layer fewer are taken from the ends, which also hold embedding and head: last, first, last but one, second, ...
-/// @throws ConfigError when a rank would have no layer.
-std::vector<ModelPart> split_layers(const ModelConfig& config, std::int64_t pp);
-
 /// @throws ConfigError naming the option that does not fit.
 LayoutPlan plan_layout(const PlanQuestion& question);
 

@@ -1,6 +1,7 @@
 #include "src/model/block.hpp"
 
 #include <cmath>
+#include <utility>
 
 #include "src/nn/parameter_list.hpp"
 
@@ -145,14 +146,32 @@ Tensor Block::attention_backward(ExecContext& ctx, Saved& saved) {
   return attention_norm_.backward_input(ctx, dnormed_TD, dh_TD, saved.attention_norm);
 }
 
+void Block::Saved::release() {
+  DispatchHandle handle = std::move(moe.handle);
+  *this = Saved{};
+  handle.release();
+  moe.handle = std::move(handle);
+}
+
 Tensor Block::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   attention(ctx, x_TD, saved);
   dispatch(ctx, saved);
   experts(ctx, saved);
-  return combine(ctx, saved);
+  Tensor y_TD = combine(ctx, saved);
+  if (ctx.training && ctx.recompute == Recompute::full && !ctx.recomputing) {
+    saved.release();
+    saved.x_TD = x_TD;
+  }
+  return y_TD;
 }
 
 Tensor Block::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
+  if (saved.x_TD.defined()) {
+    ExecContext again = ctx;
+    again.recomputing = true;
+    const Tensor x_TD = std::exchange(saved.x_TD, Tensor{});
+    forward(again, x_TD, saved);
+  }
   combine_backward(ctx, dy_TD, saved);
   experts_backward(ctx, saved);
   dispatch_backward(ctx, saved);

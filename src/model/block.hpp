@@ -38,6 +38,10 @@ class Block {
     Tensor ffn_x_TD;  ///< dense: from dispatch to experts
     Tensor dy_TD;     ///< from combine_backward to dispatch_backward
     Tensor dh_TD;     ///< from dispatch_backward to attention_backward
+    Tensor x_TD;      ///< the block's input, where its forward is run again (Recompute::full)
+
+    /// Lets all tensors go; what allocates on the heap keeps its memory.
+    void release();
   };
 
   /// Parameters prefix + ".attention_norm.weight", ".attention.…", ".ffn_norm.weight", and ".moe.…" or ".ffn.…".
@@ -53,6 +57,7 @@ class Block {
   void dispatch_backward(ExecContext& ctx, Saved& saved);
   Tensor attention_backward(ExecContext& ctx, Saved& saved);
 
+  /// With Recompute::full only the input is kept, and backward_input runs the forward again first (its messages too).
   Tensor forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
   void backward_weight(ExecContext& ctx, Saved& saved);

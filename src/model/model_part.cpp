@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <numeric>
+#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -76,6 +78,62 @@ void LayoutSizes::validate(const ModelConfig& config) const {
                     config.num_shared_experts * config.moe_inter_dim);
   require_divides("ep", ep, "model.num_routed_experts", config.num_routed_experts);
   require_divides("ep", ep, "dp*cp*tp", dp * cp * tp);
+}
+
+std::vector<ModelPart> split_layers(const ModelConfig& config, std::int64_t num_chunks,
+                                    const std::vector<std::int64_t>& given) {
+  std::vector<std::int64_t> counts = given;
+  if (given.empty()) {
+    const std::int64_t units = config.num_layers + config.mtp_depth;
+    counts.assign(static_cast<std::size_t>(num_chunks), (units + num_chunks - 1) / num_chunks);
+    std::int64_t surplus = counts.front() * num_chunks - units;
+    for (std::int64_t i = 0; surplus > 0; ++i, --surplus)
+      --counts[static_cast<std::size_t>(i % 2 == 0 ? num_chunks - 1 - i / 2 : i / 2)];
+    counts.back() -= config.mtp_depth;
+    for (std::size_t chunk = counts.size() - 1; chunk > 0 && counts[chunk] < 0; --chunk) {  // more modules than a share
+      counts[chunk - 1] += counts[chunk];
+      counts[chunk] = 0;
+    }
+  }
+  const std::int64_t total = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  if (static_cast<std::int64_t>(counts.size()) != num_chunks || total != config.num_layers)
+    throw ConfigError(
+        fmt::format("parallel.layer_split: {} counts that add up to {}; wanted one for each of the {} chunks of the "
+                    "pipeline, adding up to model.num_layers = {}",
+                    counts.size(), total, num_chunks, config.num_layers));
+  std::vector<ModelPart> parts;
+  std::int64_t begin = 0;
+  for (std::size_t chunk = 0; chunk < counts.size(); ++chunk) {
+    const bool last = chunk + 1 == counts.size();
+    if (counts[chunk] < 1 && !(last && counts[chunk] == 0 && config.mtp_depth > 0))
+      throw ConfigError(
+          fmt::format("parallel: chunk {} of the pipeline's {} would have no layer of model.num_layers = {}; give it "
+                      "fewer chunks (parallel.pp, parallel.virtual_chunks) or another parallel.layer_split",
+                      chunk, num_chunks, config.num_layers));
+    parts.push_back(
+        {.layer_begin = begin, .layer_end = begin + counts[chunk], .has_embedding = chunk == 0, .has_head = last});
+    begin += counts[chunk];
+  }
+  return parts;
+}
+
+std::vector<std::int64_t> parse_layer_split(const std::string& text) {
+  std::vector<std::int64_t> counts;
+  std::istringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) {
+    std::size_t used = 0;
+    std::int64_t count = -1;
+    try {
+      count = std::stoll(word, &used);
+    } catch (const std::exception&) {
+      used = 0;
+    }
+    if (used == 0 || used != word.size() || count < 0)
+      throw ConfigError("parallel.layer_split = " + text + ": wanted numbers of layers such as 3,4,4,3, found '" +
+                        word + "'");
+    counts.push_back(count);
+  }
+  return counts;
 }
 
 ModelPart whole_model(const ModelConfig& config) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "src/base/dtype.hpp"
@@ -40,6 +41,16 @@ struct ModelPart {
 };
 
 ModelPart whole_model(const ModelConfig& config);
+
+/// Layers over the chunks of a pipeline: as even as can be, an MTP module counted as a layer of the last chunk; the
+/// chunks with one layer fewer are taken from the ends, which also hold embedding and head: last, first, last but one,
+/// second, ... A last chunk may hold MTP modules and the head alone.
+/// @param counts  layers of every chunk, in place of that; empty: even.
+/// @throws ConfigError when a chunk would have no layer, or the counts do not add up.
+std::vector<ModelPart> split_layers(const ModelConfig& config, std::int64_t num_chunks,
+                                    const std::vector<std::int64_t>& counts = {});
+/// "2,2,1" as counts. @throws ConfigError naming parallel.layer_split.
+std::vector<std::int64_t> parse_layer_split(const std::string& text);
 
 /// Parameters of all ranks that share this part, each once, as parameter_count counts (a sigmoid gate's biases
 /// included).

@@ -59,12 +59,12 @@ std::int64_t rope_dim(const ModelConfig& config) {
 }  // namespace
 
 Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream)
-    : Transformer(ops, config, dtype, stream, ChunkRange::whole(config), Options{}) {}
+    : Transformer(ops, config, dtype, stream, whole_model(config), Options{}) {}
 
-Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream, const ChunkRange& range,
+Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream, const ModelPart& part,
                          Options options)
     : config_(validated(config)),
-      range_(range),
+      part_(part),
       dtype_(dtype),
       ranks_(options.ranks),
       dispatcher_(options.dispatcher ? std::move(options.dispatcher)
@@ -72,15 +72,16 @@ Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, S
       rope_(ops, config.rope, config.rope_interleaved ? RopeLayout::interleaved : RopeLayout::half, rope_dim(config),
             config.max_positions, accumulation_dtype(dtype), stream),
       discarded_loss_1_(ops.empty({1}, DType::f64)) {
-  const bool head_needs_embedding = range.has_head && (config.tied_head || config.mtp_depth > 0);
-  if (range.has_embedding || (head_needs_embedding && !options.embedding_of)) {
+  const bool head_needs_embedding = part.has_head && (config.tied_head || config.mtp_depth > 0);
+  if (part.has_embedding || (head_needs_embedding && !options.embedding_of)) {
     own_embedding_.emplace("embedding.weight", dtype, config.vocab_size, config.dim, config.init_std, ranks_);
     embedding_ = &*own_embedding_;
     if (options.embedding_is_shared) embedding_->weight().group = GradientGroup::shared;
   } else if (head_needs_embedding) {
     embedding_ = options.embedding_of->embedding_;
+    options.embedding_of->embedding_is_borrowed_ = true;
   }
-  if (range.has_head) {
+  if (part.has_head) {
     final_norm_.emplace("final_norm.weight", dtype, config.dim, config.norm_eps);
     if (config.tied_head)
       head_.emplace(embedding_->weight(), ranks_);
@@ -88,13 +89,14 @@ Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, S
       head_.emplace("head.weight", dtype, config.vocab_size, config.dim, config.init_std, ranks_);
     loss_.emplace(*head_);
   }
-  const BlockParts parts{ops, stream, dtype, rope_, *dispatcher_, ranks_};
-  for (std::int64_t layer = range.layer_begin; layer < range.layer_end; ++layer)
+  const BlockParts shared{ops, stream, dtype, rope_, *dispatcher_, ranks_};
+  for (std::int64_t layer = part.layer_begin; layer < part.layer_end; ++layer)
     blocks_.push_back(
-        std::make_unique<Block>("layers." + std::to_string(layer), config_, config_.is_moe_layer(layer), parts));
-  if (range.has_head)
+        std::make_unique<Block>("layers." + std::to_string(layer), config_, config_.is_moe_layer(layer), shared));
+  if (part.has_head)
     for (std::int64_t module = 0; module < config.mtp_depth; ++module)
-      mtp_.push_back(std::make_unique<MtpModule>("mtp." + std::to_string(module), config_, parts, *embedding_, *loss_));
+      mtp_.push_back(
+          std::make_unique<MtpModule>("mtp." + std::to_string(module), config_, shared, *embedding_, *loss_));
   // Alone on tp, whole and cut parameters are reduced over the same ranks: one group has fewer, fuller buckets.
   if (ranks_.tp_size() == 1)
     for (Parameter* parameter : parameters())
@@ -135,43 +137,47 @@ void Transformer::check_batch(const ExecContext& ctx) const {
     throw Error(fmt::format("Transformer: {} sequences of {} tokens over {} ranks, but tokens are {}",
                             batch.num_sequences, batch.tokens_per_sequence, ranks_.cp_size(),
                             batch.tokens_T.to_string()));
-  if (range_.has_head && batch.mtp.size() != mtp_.size() && (ctx.training || !batch.mtp.empty()))
+  if (part_.has_head && batch.mtp.size() != mtp_.size() && (ctx.training || !batch.mtp.empty()))
     throw Error(fmt::format("Transformer: model.mtp_depth = {}, but the micro-batch has rows for {}", mtp_.size(),
                             batch.mtp.size()));
 }
 
 void Transformer::require_input(const char* call, const Tensor& x_TD, bool wanted) const {
   if (x_TD.defined() == wanted) return;
-  throw Error(fmt::format("Transformer::{}: layers {} to {} {}, found {}", call, range_.layer_begin, range_.layer_end,
+  throw Error(fmt::format("Transformer::{}: layers {} to {} {}, found {}", call, part_.layer_begin, part_.layer_end,
                           wanted ? "take the tensor of their neighbour" : "are at the end of the model",
                           x_TD.defined() ? x_TD.to_string() : "none"));
 }
 
 Tensor Transformer::forward_hidden(ExecContext& ctx, const Tensor& x_TD, Slot& slot, FiniteProbe* probe) {
-  Tensor h_TD = range_.has_embedding ? embedding_->forward(ctx, ctx.batch.tokens_T, slot.embedding) : x_TD;
+  Tensor h_TD = part_.has_embedding ? embedding_->forward(ctx, ctx.batch.tokens_T, slot.embedding) : x_TD;
   if (probe) probe->check("embedding", h_TD);
   for (std::size_t l = 0; l < blocks_.size(); ++l) {
     Block& block = *blocks_[l];
+    if (!probe) {
+      h_TD = block.forward(ctx, h_TD, slot.blocks[l]);
+      continue;
+    }
     block.attention(ctx, h_TD, slot.blocks[l]);
-    if (probe) probe->check(block.prefix() + ".attention", slot.blocks[l].h_TD);
+    probe->check(block.prefix() + ".attention", slot.blocks[l].h_TD);
     block.dispatch(ctx, slot.blocks[l]);
     block.experts(ctx, slot.blocks[l]);
     h_TD = block.combine(ctx, slot.blocks[l]);
-    if (probe) probe->check(block.prefix() + (block.router() ? ".moe" : ".ffn"), h_TD);
+    probe->check(block.prefix() + (block.router() ? ".moe" : ".ffn"), h_TD);
   }
-  if (!range_.has_head) return h_TD;
+  if (!part_.has_head) return h_TD;
   h_TD = final_norm_->forward(ctx, h_TD, slot.final_norm);
   if (probe) probe->check("final_norm", h_TD);
   return h_TD;
 }
 
 Tensor Transformer::forward(ExecContext& ctx, int micro_batch, const Tensor& x_TD) {
-  require_input("forward", x_TD, !range_.has_embedding);
+  require_input("forward", x_TD, !part_.has_embedding);
   check_batch(ctx);
   Slot& saved = slot(micro_batch);
   const MicroBatch& batch = ctx.batch;
   Tensor h_TD = forward_hidden(ctx, x_TD, saved, nullptr);
-  if (!range_.has_head) return h_TD;
+  if (!part_.has_head) return h_TD;
   loss_->forward(ctx, h_TD, batch.targets_T, batch.loss_weights_T, sums_.loss_1, saved.loss);
   for (std::size_t k = 0; k < batch.mtp.size(); ++k)
     h_TD = mtp_[k]->forward(ctx, h_TD, batch.mtp[k], sums_.mtp_loss_1, saved.mtp[k]);
@@ -179,10 +185,10 @@ Tensor Transformer::forward(ExecContext& ctx, int micro_batch, const Tensor& x_T
 }
 
 Tensor Transformer::backward_input(ExecContext& ctx, int micro_batch, const Tensor& dy_TD) {
-  require_input("backward_input", dy_TD, !range_.has_head);
+  require_input("backward_input", dy_TD, !part_.has_head);
   Slot& saved = slot(micro_batch);
   Tensor dh_TD = dy_TD;
-  if (range_.has_head) {
+  if (part_.has_head) {
     // From the last MTP module to the first: each passes to the state it fed on, whose own loss adds its part.
     for (std::size_t k = mtp_.size(); k-- > 0;) {
       if (!dh_TD.defined()) dh_TD = loss_->backward_input(saved.mtp[k].loss);
@@ -193,7 +199,7 @@ Tensor Transformer::backward_input(ExecContext& ctx, int micro_batch, const Tens
     dh_TD = final_norm_->backward_input(ctx, dh_TD, saved.final_norm);
   }
   for (std::size_t l = blocks_.size(); l-- > 0;) dh_TD = blocks_[l]->backward_input(ctx, dh_TD, saved.blocks[l]);
-  return range_.has_embedding ? embedding_->backward_input(ctx, dh_TD, saved.embedding) : dh_TD;
+  return part_.has_embedding ? embedding_->backward_input(ctx, dh_TD, saved.embedding) : dh_TD;
 }
 
 template <class L>
@@ -208,7 +214,7 @@ void Transformer::backward_weight(ExecContext& ctx, int micro_batch) {
     mtp_[k]->backward_weight(ctx, saved.mtp[k]);
     tell_ready(ctx, *mtp_[k]);
   }
-  if (range_.has_head) {
+  if (part_.has_head) {
     final_norm_->backward_weight(ctx, saved.final_norm);
     tell_ready(ctx, *final_norm_);
     tell_ready(ctx, *head_);  // whose gradient grew in the forward
@@ -217,20 +223,20 @@ void Transformer::backward_weight(ExecContext& ctx, int micro_batch) {
     blocks_[l]->backward_weight(ctx, saved.blocks[l]);
     tell_ready(ctx, *blocks_[l]);
   }
-  if (range_.has_embedding) embedding_->backward_weight(ctx, saved.embedding);
-  if (own_embedding_) tell_ready(ctx, *own_embedding_);
+  if (part_.has_embedding) embedding_->backward_weight(ctx, saved.embedding);
+  if (own_embedding_ && !embedding_is_borrowed_) tell_ready(ctx, *own_embedding_);
 }
 
 Tensor Transformer::evaluate_hidden(ExecContext& ctx, const Tensor& x_TD) {
   if (ctx.training) throw Error("Transformer: evaluation was called with a training context");
-  require_input("evaluate", x_TD, !range_.has_embedding);
+  require_input("evaluate", x_TD, !part_.has_embedding);
   check_batch(ctx);
   return forward_hidden(ctx, x_TD, *evaluation_slot_, nullptr);
 }
 
 Tensor Transformer::evaluate(ExecContext& ctx, const Tensor& x_TD) {
   const Tensor h_TD = evaluate_hidden(ctx, x_TD);
-  if (!range_.has_head) return h_TD;
+  if (!part_.has_head) return h_TD;
   return loss_->forward(ctx, h_TD, ctx.batch.targets_T, ctx.batch.loss_weights_T, discarded_loss_1_,
                         evaluation_slot_->loss);
 }

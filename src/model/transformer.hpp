@@ -17,19 +17,11 @@
 #include "src/model/chunk.hpp"
 #include "src/model/kv_cache.hpp"
 #include "src/model/model_config.hpp"
+#include "src/model/model_part.hpp"
 #include "src/model/mtp.hpp"
 #include "src/nn/embedding.hpp"
 
 namespace athanor {
-
-/// Which part of the model a chunk is: layers [layer_begin, layer_end), the embedding before the first of all, the
-/// final norm, head, loss and MTP modules behind the last.
-struct ChunkRange {
-  std::int64_t layer_begin = 0, layer_end = 0;
-  bool has_embedding = false, has_head = false;
-
-  static ChunkRange whole(const ModelConfig& config) { return {0, config.num_layers, true, true}; }
-};
 
 class Transformer final : public ModelChunk {
  public:
@@ -46,7 +38,7 @@ class Transformer final : public ModelChunk {
   /// The whole model on one rank. @throws ConfigError when the configuration is impossible.
   Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream);
   /// A part of it, or the part that the ranks of `options` leave. @throws ConfigError when they do not divide it.
-  Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream, const ChunkRange& range,
+  Transformer(Backend& ops, const ModelConfig& config, DType dtype, Stream& stream, const ModelPart& part,
               Options options);
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;
@@ -79,7 +71,7 @@ class Transformer final : public ModelChunk {
   std::string first_nonfinite_parameter(ExecContext& ctx);
 
   const ModelConfig& config() const { return config_; }
-  const ChunkRange& range() const { return range_; }
+  const ModelPart& part() const { return part_; }
   DType dtype() const { return dtype_; }
 
  private:
@@ -96,13 +88,14 @@ class Transformer final : public ModelChunk {
   void tell_ready(ExecContext& ctx, L& layer);
 
   ModelConfig config_;
-  ChunkRange range_;
+  ModelPart part_;
   DType dtype_;
   ParallelRanks ranks_;
   std::unique_ptr<ExpertDispatcher> dispatcher_;
   RopeTables rope_;
   std::optional<Embedding> own_embedding_;
-  Embedding* embedding_ = nullptr;  ///< null where neither the first token nor the head needs it
+  bool embedding_is_borrowed_ = false;  ///< another chunk here adds to its gradient
+  Embedding* embedding_ = nullptr;      ///< null where neither the first token nor the head needs it
   std::vector<std::unique_ptr<Block>> blocks_;
   std::optional<RmsNorm> final_norm_;  ///< these of the last chunk
   std::optional<LmHead> head_;

@@ -51,20 +51,27 @@ Tensor Gqa::project_backward(ExecContext& ctx, std::optional<RmsNorm>& norm, std
   return norm->backward_input(ctx, dnormed, saved_norm).reshaped(shape);
 }
 
-Tensor Gqa::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
+Gqa::Operands Gqa::operands(ExecContext& ctx, const Tensor& all_TD, Saved& saved) {
   const Tensor& positions_T = ctx.batch.positions_T;
-  const Tensor all_TD = ranks_.gather(ctx, x_TD);
-  const Tensor q = project(ctx, w_q_, q_norm_, config_.num_heads, all_TD, positions_T, saved.w_q, saved.q_norm);
-  const Tensor k = ranks_.gather_context(
+  Operands made;
+  made.q = project(ctx, w_q_, q_norm_, config_.num_heads, all_TD, positions_T, saved.w_q, saved.q_norm);
+  made.k = ranks_.gather_context(
       ctx, project(ctx, w_k_, k_norm_, config_.num_kv_heads, all_TD, positions_T, saved.w_k, saved.k_norm));
-  const Tensor v = ranks_.gather_context(ctx, w_v_.forward(ctx, all_TD, saved.w_v));
+  made.v = ranks_.gather_context(ctx, w_v_.forward(ctx, all_TD, saved.w_v));
+  return made;
+}
+
+Tensor Gqa::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
+  const auto [q, k, v] = operands(ctx, ranks_.gather(ctx, x_TD), saved);
   const Tensor o = ctx.empty(q.shape());
   const Tensor lse_TH = ctx.empty_acc({q.dim(0), config_.num_heads});
   ctx.ops.attention_forward(o, lse_TH, q, k, v, ctx.batch.key_begin_T, ctx.batch.context.key_end_T, args_, ctx.compute);
   if (ctx.training) {
-    saved.q = q;
-    saved.k = k;
-    saved.v = v;
+    if (ctx.recompute != Recompute::selective) {
+      saved.q = q;
+      saved.k = k;
+      saved.v = v;
+    }
     saved.o = o;
     saved.lse_TH = lse_TH;
   }
@@ -73,6 +80,12 @@ Tensor Gqa::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
 
 Tensor Gqa::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
   Tensor d_o = w_o_.backward_input(ctx, ranks_.gather(ctx, dy_TD), saved.w_o);
+  if (!saved.q.defined()) {
+    const auto [q, k, v] = operands(ctx, saved.w_q.x_TI, saved);
+    saved.q = q;
+    saved.k = k;
+    saved.v = v;
+  }
   const Tensor dq = ctx.empty(saved.q.shape());
   Tensor dk = ctx.empty(saved.k.shape());
   Tensor dv = ctx.empty(saved.v.shape());

@@ -53,6 +53,12 @@ class Gqa {
   Tensor project_backward(ExecContext& ctx, std::optional<RmsNorm>& norm, std::int64_t num_heads, const Tensor& dheads,
                           RmsNorm::Saved& saved_norm);
 
+  struct Operands {
+    Tensor q, k, v;
+  };
+  /// Queries, keys and values of x [T, D], keys and values gathered over cp.
+  Operands operands(ExecContext& ctx, const Tensor& all_TD, Saved& saved);
+
   GqaConfig config_;    ///< num_heads, num_kv_heads: of this rank
   AttentionArgs args_;  ///< likewise
   ParallelRanks ranks_;

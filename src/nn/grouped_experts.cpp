@@ -26,13 +26,17 @@ Tensor GroupedExperts::forward(ExecContext& ctx, const Tensor& x_RD, const Tenso
     saved.x_RD = x_RD;
     saved.gate_RF = gate_RF;
     saved.up_RF = up_RF;
-    saved.hidden_RF = hidden_RF;
+    if (ctx.recompute != Recompute::selective) saved.hidden_RF = hidden_RF;
     saved.offsets_E1 = offsets_E1;
   }
   return y_RD;
 }
 
 Tensor GroupedExperts::backward_input(ExecContext& ctx, const Tensor& dy_RD, Saved& saved) {
+  if (!saved.hidden_RF.defined()) {
+    saved.hidden_RF = ctx.empty(saved.gate_RF.shape());
+    ctx.ops.swiglu_forward(saved.hidden_RF, saved.gate_RF, saved.up_RF, ctx.compute);
+  }
   const Tensor dhidden_RF = ctx.empty(saved.hidden_RF.shape());
   ctx.ops.grouped_gemm_backward_input(dhidden_RF, dy_RD, w_down_EDF_.weight, saved.offsets_E1, false, ctx.compute);
   ctx.ops.swiglu_backward(saved.gate_RF, saved.up_RF, dhidden_RF, saved.gate_RF, saved.up_RF, ctx.compute);

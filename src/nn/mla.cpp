@@ -88,24 +88,40 @@ Mla::Latent Mla::project_latent(ExecContext& ctx, const Tensor& x_TD, const Tens
   return latent;
 }
 
+void Mla::assemble_keys(ExecContext& ctx, const Latent& latent, Tensor& k, Tensor& v, Saved& saved) {
+  const std::int64_t keys = latent.c_kv.dim(0), heads = config_.num_heads;
+  const Tensor kv = w_kv_b_.forward(ctx, latent.c_kv, saved.w_kv_b);
+  k = ctx.empty({keys, heads * (config_.qk_nope_head_dim + config_.qk_rope_head_dim)});
+  v = ctx.empty({keys, heads * config_.v_head_dim});
+  ctx.ops.mla_assemble_kv(k, v, kv, latent.k_pe, heads, ctx.compute);
+}
+
+void Mla::recompute_operands(ExecContext& ctx, Saved& saved) {
+  Linear& w_q = w_q_ ? *w_q_ : *w_q_b_;
+  Linear::Saved& saved_q = w_q_ ? saved.w_q : saved.w_q_b;
+  saved.q = w_q.forward(ctx, saved_q.x_TI, saved_q);
+  rope_.apply(ctx, saved.q, ctx.batch.positions_T, config_.num_heads, config_.qk_nope_head_dim);
+  assemble_keys(ctx, {saved.w_kv_b.x_TI, saved.k_pe}, saved.k, saved.v, saved);
+  saved.k_pe = Tensor{};
+}
+
 Tensor Mla::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
-  const std::int64_t heads = config_.num_heads;
   const Tensor q = project_query(ctx, x_TD, ctx.batch.positions_T, saved);
   const Latent latent = project_latent(ctx, x_TD, ctx.batch.positions_T, saved);
-  Tensor kv = w_kv_b_.forward(ctx, latent.c_kv, saved.w_kv_b);
-  const std::int64_t tokens = q.dim(0), keys = kv.dim(0);
-  const Tensor k = ctx.empty({keys, q.dim(1)});
-  const Tensor v = ctx.empty({keys, heads * config_.v_head_dim});
-  ctx.ops.mla_assemble_kv(k, v, kv, latent.k_pe, heads, ctx.compute);
-  kv = Tensor{};
-  const Tensor o = ctx.empty({tokens, heads * config_.v_head_dim});
-  const Tensor lse_TH = ctx.empty_acc({tokens, heads});
+  Tensor k, v;
+  assemble_keys(ctx, latent, k, v, saved);
+  const Tensor o = ctx.empty({q.dim(0), config_.num_heads * config_.v_head_dim});
+  const Tensor lse_TH = ctx.empty_acc({q.dim(0), config_.num_heads});
   ctx.ops.attention_forward(o, lse_TH, q, k, v, ctx.batch.key_begin_T, ctx.batch.context.key_end_T,
                             attention_args(config_), ctx.compute);
   if (ctx.training) {
-    saved.q = q;
-    saved.k = k;
-    saved.v = v;
+    if (ctx.recompute == Recompute::selective) {
+      saved.k_pe = latent.k_pe;
+    } else {
+      saved.q = q;
+      saved.k = k;
+      saved.v = v;
+    }
     saved.o = o;
     saved.lse_TH = lse_TH;
   }
@@ -115,6 +131,7 @@ Tensor Mla::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
 Tensor Mla::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
   const std::int64_t heads = config_.num_heads;
   Tensor d_o = w_o_.backward_input(ctx, ranks_.gather(ctx, dy_TD), saved.w_o);
+  if (!saved.q.defined()) recompute_operands(ctx, saved);
   const Tensor dq = ctx.empty(saved.q.shape());
   Tensor dk = ctx.empty(saved.k.shape());
   Tensor dv = ctx.empty(saved.v.shape());

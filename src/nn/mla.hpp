@@ -33,6 +33,7 @@ class Mla {
     RmsNorm::Saved q_norm, kv_norm;
     Tensor q, k, v, o;  ///< [T, H*(n+r)], [K, H*(n+r)], [K, H*v], [T, H*v]; H heads of this rank, K = T*cp keys
     Tensor lse_TH;      ///< acc
+    Tensor k_pe;        ///< [K, r], where q, k and v are computed again
   };
 
   /// Parameters prefix + ".w_q" or ".w_q_a", ".q_norm.weight", ".w_q_b"; ".w_kv_a", ".kv_norm.weight", ".w_kv_b",
@@ -57,6 +58,10 @@ class Mla {
   template <class Map>
   Latent map_joined(ExecContext& ctx, const Latent& latent, const Map& map) const;
   Tensor project_query(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved);
+  /// The full keys and values of all K latents, for the heads here.
+  void assemble_keys(ExecContext& ctx, const Latent& latent, Tensor& k, Tensor& v, Saved& saved);
+  /// q, k and v from what their last linears kept.
+  void recompute_operands(ExecContext& ctx, Saved& saved);
   Latent project_latent(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved);
 
   MlaConfig config_;  ///< num_heads: of this rank

@@ -40,6 +40,7 @@ void SwiGlu::forward_outer(ExecContext& ctx, Tensor y_TD, bool accumulate, Saved
   else
     ranks_.sum_scatter_into(ctx, w_down_.forward(ctx, saved.hidden_TF, saved.w_down), y_TD, accumulate);
   saved.hidden_TF = Tensor{};  // lives on as w_down's input where backward follows
+  if (ctx.recompute == Recompute::selective) saved.w_down.x_TI = Tensor{};
 }
 
 Tensor SwiGlu::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
@@ -51,6 +52,10 @@ Tensor SwiGlu::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& save
 
 void SwiGlu::backward_outer(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
   const Tensor dhidden_TF = w_down_.backward_input(ctx, ranks_.gather(ctx, dy_TD), saved.w_down);
+  if (!saved.w_down.x_TI.defined()) {
+    saved.w_down.x_TI = ctx.ops.empty(saved.gate_TF.shape(), saved.gate_TF.dtype());
+    ctx.ops.swiglu_forward(saved.w_down.x_TI, saved.gate_TF, saved.up_TF, ctx.compute);
+  }
   ctx.ops.swiglu_backward(saved.gate_TF, saved.up_TF, dhidden_TF, saved.gate_TF, saved.up_TF, ctx.compute);
   saved.dgate_TF = std::move(saved.gate_TF);
   saved.dup_TF = std::move(saved.up_TF);

@@ -8,8 +8,8 @@
 #include <map>
 
 #include "io/dataset/micro_batch_builder.hpp"
+#include "parallel/mesh_model.hpp"
 #include "parallel/train_step.hpp"
-#include "src/model/transformer.hpp"
 #include "tests/parallel/tensor_values.hpp"
 
 namespace athanor {
@@ -62,6 +62,10 @@ ModelConfig dense_config() {
 struct Layout {
   MeshShape mesh;
   std::int64_t micro_batch_sequences = 1;
+  std::int64_t ranks_per_node = 0;
+  SchedulePlan schedule = {};
+  std::vector<std::int64_t> layer_split = {};
+  Recompute recompute = Recompute::none;
 };
 
 /// A model and all that trains it on a layout of `group`'s ranks.
@@ -82,11 +86,17 @@ struct Job {
                      .cp_rank = mesh.coord(Axis::cp),
                      .cp_size = mesh.size(Axis::cp)},
         builder(*ops, batch_layout),
-        model(*ops, config, DType::f64, *compute, ChunkRange::whole(config),
-              {.ranks = ParallelRanks(&mesh.along(Axis::tp), &mesh.along(Axis::cp))}),
+        model(*ops, mesh,
+              {.config = config,
+               .dtype = DType::f64,
+               .chunk_rank = layout.schedule.chunk_rank(mesh.size(Axis::pp)),
+               .layer_split = layout.layer_split,
+               .ranks_per_node = layout.ranks_per_node},
+              *compute),
         store(*ops, model.parameters(), {.pad_elements = ReductionRanks(mesh).bucket_pad(), .bucket_elements = 500},
               *compute),
-        step(*ops, {&model}, store, mesh, options(), DType::f64, *compute, *comm) {
+        step(*ops, model.chunks(), store, mesh, options(), DType::f64, *compute, *comm, layout.schedule, config.dim,
+             layout.recompute) {
     store.initialize(5, *compute);
     step.start();
   }
@@ -140,7 +150,7 @@ struct Job {
   std::int64_t micro_batch_sequences;
   BatchLayout batch_layout;
   MicroBatchBuilder builder;
-  Transformer model;
+  MeshModel model;
   ParameterStore store;
   TrainStep step;
 };
@@ -166,7 +176,7 @@ void expect_equal(const Layout& layout, const ModelConfig& config, bool isolate 
   HostGroup world = HostGroup::world(), self = HostGroup::self();
   if (layout.mesh.pp * layout.mesh.dp * layout.mesh.cp * layout.mesh.tp != world.size()) return;
   const MeshShape& m = layout.mesh;
-  SCOPED_TRACE(fmt::format("pp {} dp {} cp {} tp {} ep {}", m.pp, m.dp, m.cp, m.tp, m.ep));
+  SCOPED_TRACE(fmt::format("{}: pp {} dp {} cp {} tp {} ep {}", layout.schedule.name, m.pp, m.dp, m.cp, m.tp, m.ep));
   Job cut(world, layout, config, isolate), alone(self, {.mesh = {}, .micro_batch_sequences = 4}, config, isolate);
   for (std::int64_t step = 1; step <= 10; ++step) {
     const StepResult a = cut.run(step), b = alone.run(step);
@@ -197,12 +207,68 @@ std::vector<Layout> layer_layouts() {
           {{.dp = 1, .cp = 4, .tp = 2}}};
 }
 
+/// Those that spread experts.
+std::vector<Layout> expert_layouts() {
+  return {{.mesh = {.dp = 2, .ep = 2}},
+          {.mesh = {.dp = 1, .tp = 2, .ep = 2}},
+          {.mesh = {.dp = 1, .cp = 2, .ep = 2}},
+          {.mesh = {.dp = 4, .ep = 4}},
+          {.mesh = {.dp = 4, .ep = 2}},
+          {.mesh = {.dp = 2, .tp = 2, .ep = 2}},
+          {.mesh = {.dp = 2, .cp = 2, .ep = 4}},
+          {.mesh = {.dp = 8, .ep = 8}, .ranks_per_node = 2},
+          {.mesh = {.dp = 4, .tp = 2, .ep = 8}, .ranks_per_node = 4},
+          {.mesh = {.dp = 2, .cp = 2, .tp = 2, .ep = 4}, .ranks_per_node = 2}};
+}
+
+/// Pipelines, in every schedule.
+std::vector<Layout> pipeline_layouts() {
+  std::vector<Layout> list;
+  for (const char* name : {"gpipe", "1f1b", "zb1", "interleaved", "dualpipev"}) {
+    const SchedulePlan schedule{name};
+    list.push_back({.mesh = {.pp = 2, .dp = 1}, .schedule = schedule});
+    list.push_back({.mesh = {.pp = 2, .dp = 2}, .schedule = schedule});
+    list.push_back({.mesh = {.pp = 2, .dp = 1, .cp = 2}, .schedule = schedule});
+    list.push_back({.mesh = {.pp = 2, .dp = 1, .tp = 2}, .schedule = schedule});
+    list.push_back({.mesh = {.pp = 2, .dp = 2, .ep = 2}, .schedule = schedule});
+    list.push_back({.mesh = {.pp = 2, .dp = 1, .tp = 2, .ep = 2}, .schedule = schedule});
+    list.push_back({.mesh = {.pp = 2, .dp = 2, .tp = 2, .ep = 2}, .ranks_per_node = 2, .schedule = schedule});
+  }
+  list.push_back({.mesh = {.pp = 2, .dp = 1}, .layer_split = {3, 1}});
+  list.push_back({.mesh = {.pp = 4, .dp = 1}, .schedule = {"zb1"}, .layer_split = {1, 1, 1, 1}});
+  for (const char* name : {"gpipe", "1f1b", "zb1"}) {  // the last rank has the MTP module alone
+    list.push_back({.mesh = {.pp = 4, .dp = 1}, .schedule = {name}});
+    list.push_back({.mesh = {.pp = 4, .dp = 2, .ep = 2}, .schedule = {name}});
+  }
+  return list;
+}
+
 TEST(Layouts, ExpertsModel) {
   for (const Layout& layout : layer_layouts()) expect_equal(layout, experts_config());
+  for (const Layout& layout : expert_layouts()) expect_equal(layout, experts_config());
+}
+
+TEST(Layouts, ExpertsModelInPipelines) {
+  for (const Layout& layout : pipeline_layouts()) expect_equal(layout, experts_config());
+}
+
+TEST(Layouts, DenseModelInPipelines) {
+  for (const Layout& layout : pipeline_layouts())
+    if (layout.mesh.ep == 1) expect_equal(layout, dense_config());
 }
 
 TEST(Layouts, DenseModel) {
   for (const Layout& layout : layer_layouts()) expect_equal(layout, dense_config());
+}
+
+// What is computed again changes nothing, least of all the counts of experts and the balance loss.
+TEST(Layouts, Recompute) {
+  for (const Recompute recompute : {Recompute::selective, Recompute::full})
+    for (const MeshShape& mesh : {MeshShape{.dp = 1}, MeshShape{.dp = 1, .tp = 2}, MeshShape{.pp = 2, .dp = 2, .ep = 2},
+                                  MeshShape{.pp = 2, .dp = 1, .cp = 2, .tp = 2, .ep = 2}}) {
+      expect_equal({.mesh = mesh, .schedule = {"zb1"}, .recompute = recompute}, experts_config());
+      if (mesh.ep == 1) expect_equal({.mesh = mesh, .recompute = recompute}, dense_config());
+    }
 }
 
 // Documents that are kept apart stay so where a sequence is cut.

@@ -1,0 +1,61 @@
+// The part of a model that one rank of a mesh trains: its chunks, cut over tp and cp, their experts spread over ep.
+// Law: which part that is follows from (configuration, mesh, placement of chunks) alone. The embedding exists once a
+// rank; where the first and the last chunk lie on two ranks and both need it (tied head, MTP), each has a copy, and
+// GradientGroup::shared keeps the two equal bit for bit: they are updated from one sum by one owner.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "parallel/process_mesh.hpp"
+#include "src/model/transformer.hpp"
+
+namespace athanor {
+
+struct MeshModelOptions {
+  ModelConfig config = {};
+  DType dtype = DType::f32;
+  std::vector<int> chunk_rank = {};  ///< pipeline rank of every chunk; empty: chunk i on rank i
+  std::vector<std::int64_t> layer_split = {};  ///< layers of every chunk; empty: even
+  std::int64_t ranks_per_node = 0;   ///< for sending tokens to experts; 0: by host names
+};
+
+class MeshModel {
+ public:
+  /// Collective over the layer axis. @throws ConfigError when the mesh does not divide the model.
+  MeshModel(Backend& ops, ProcessMesh& mesh, const MeshModelOptions& options, Stream& stream);
+
+  /// By number over the whole pipeline, null where another rank owns them.
+  std::vector<ModelChunk*> chunks() const;
+  int num_chunks() const { return num_chunks_; }
+  std::vector<Parameter*> parameters() const;
+  std::vector<StateTensor*> states() const;
+
+  /// The forward without a backward through all chunks (ctx.training = false): activations travel along pp. Collective
+  /// over pp and the layer axis. @returns losses_T (acc, of the whole vocabulary) where the head is, else nothing.
+  Tensor token_losses(ExecContext& ctx);
+
+  /// The model where it is one chunk. @throws Error elsewhere.
+  Transformer& whole() const;
+  /// The chunk with the head, on the rank that has it, else null.
+  Transformer* last() const;
+  Transformer& part(std::size_t i) const { return *parts_[i]; }
+  std::size_t num_parts() const { return parts_.size(); }
+
+  const ModelConfig& config() const { return options_.config; }
+  DType dtype() const { return options_.dtype; }
+
+  /// Names the first layer or parameter here that is not finite in a forward of ctx.batch; empty when all are. With one
+  /// chunk a forward is run (collective where ranks share layers); with several only parameters and gradients are
+  /// looked at. Synchronizes.
+  std::string first_nonfinite(ExecContext& ctx) const;
+
+ private:
+  MeshModelOptions options_;
+  ProcessMesh& mesh_;
+  int num_chunks_ = 1;
+  std::vector<int> chunk_ids_;
+  std::vector<std::unique_ptr<Transformer>> parts_;
+};
+
+}  // namespace athanor
