@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -52,6 +53,12 @@ class Validator {
     if (programs.size() != static_cast<std::size_t>(ranks) || chunk_rank.size() != static_cast<std::size_t>(chunks))
       refuse(fmt::format("wanted a program for each of {} ranks and an owner for each of {} chunks; found {} and {}",
                          ranks, chunks, programs.size(), chunk_rank.size()));
+    // Before anything is allocated for what a header promises.
+    std::int64_t actions = 0;
+    for (const auto& program : programs) actions += static_cast<std::int64_t>(program.size());
+    if (actions < std::int64_t{chunks} * micro_batches)
+      refuse(fmt::format("{} chunks and {} micro-batches want {} forwards, and there are but {} actions", chunks,
+                         micro_batches, std::int64_t{chunks} * micro_batches, actions));
     std::vector<int> owned(static_cast<std::size_t>(ranks));
     for (std::size_t chunk = 0; chunk < chunk_rank.size(); ++chunk) {
       if (chunk_rank[chunk] < 0 || chunk_rank[chunk] >= ranks)

@@ -43,6 +43,8 @@ TEST(Validate, NamesRankActionAndReason) {
       {head + "rank 0: 0F0 0F1 0B0 0B2\n" + rank1, "rank 0, action 3 (0B2): there is no micro-batch 2; wanted 0 to 1"},
       {head + "rank 0: 0F0 0F1 0B0 5B1\n" + rank1, "rank 0, action 3 (5B1): there is no chunk 5; wanted 0 to 1"},
       {"schedule s ranks=2 chunks=2 micro_batches=2 placement=0,2\n" + rank0 + rank1, "chunk 1 is placed on rank 2"},
+      {"schedule s ranks=1 chunks=1 micro_batches=1000000 placement=0\nrank 0: 0F0 0B0\n",
+       "1 chunks and 1000000 micro-batches want 1000000 forwards, and there are but 2 actions"},
       {"schedule s ranks=2 chunks=1 micro_batches=2 placement=0\n" + rank0 + "rank 1:\n", "rank 1 owns no chunk"},
       {"schedule s ranks=1 chunks=1 micro_batches=1 placement=0\nrank 0: 0F0&0B0\n",
        "rank 0, action 0 (0F0&0B0): an overlapped pair wants F and B of different chunks or micro-batches"},
