@@ -9,6 +9,7 @@
 #include "io/checkpoint/agreement.hpp"
 #include "io/checkpoint/checkpoint_folder.hpp"
 #include "io/checkpoint/durable.hpp"
+#include "io/checkpoint/raw_file.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
@@ -30,7 +31,19 @@ class StallTimer {
 
 constexpr std::size_t kSnapshotAlignment = std::size_t{2} << 20;
 
-std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+std::size_t whole_pages(std::size_t bytes) {
+  return (bytes + RawFile::kPageBytes - 1) / RawFile::kPageBytes * RawFile::kPageBytes;
+}
+
+bool is_written(const NamedShard& shard) { return shard.is_writer && shard.spec.extent.numel() > 0; }
+
+std::size_t snapshot_bytes(std::span<const NamedShard> shards) {
+  std::size_t total = 0;
+  for (const NamedShard& shard : shards)
+    if (is_written(shard))
+      total += whole_pages(static_cast<std::size_t>(shard.spec.extent.numel()) * size_bytes(shard.spec.dtype));
+  return total;
+}
 
 }  // namespace
 
@@ -91,6 +104,11 @@ void CheckpointStore::run_work() {
   }
 }
 
+void CheckpointStore::wait_for_work() {
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [this] { return done_; });
+}
+
 // ---- saving
 
 std::byte* CheckpointStore::Snapshot::reserve(std::size_t bytes) {
@@ -105,25 +123,32 @@ std::byte* CheckpointStore::Snapshot::reserve(std::size_t bytes) {
   return data_.get();
 }
 
+void CheckpointStore::prepare(std::span<const NamedShard> shards) {
+  if (stage_ != Stage::idle) return;
+  wait_for_work();
+  const std::size_t bytes = snapshot_bytes(shards);
+  std::byte* place = snapshot_.reserve(bytes);
+  start([place, bytes] {
+    for (std::size_t at = 0; at < bytes; at += RawFile::kPageBytes) place[at] = std::byte{0};
+  });
+}
+
 void CheckpointStore::take_snapshot(std::span<const NamedShard> shards, Stream& stream) {
-  const auto written = [](const NamedShard& shard) { return shard.is_writer && shard.spec.extent.numel() > 0; };
-  std::size_t total = 0;
   bytes_ = 0;
   for (const NamedShard& shard : shards) {
-    if (!written(shard)) continue;
+    if (!is_written(shard)) continue;
     if (shard.local.numel() != shard.spec.extent.numel() || shard.local.dtype() != shard.spec.dtype)
       throw Error("saving " + shard.spec.name + ": the part " + shard.spec.extent.to_string() + " of type " +
                   std::string(to_string(shard.spec.dtype)) + " is not in the tensor " + shard.local.to_string());
-    total += aligned(shard.local.bytes());
     bytes_ += shard.local.bytes();
   }
-  std::byte* place = snapshot_.reserve(total);
+  std::byte* place = snapshot_.reserve(snapshot_bytes(shards));
   pieces_.clear();
   for (const NamedShard& shard : shards) {
-    if (!written(shard)) continue;
+    if (!is_written(shard)) continue;
     ops_.download({place, shard.local.bytes()}, shard.local, stream);
     pieces_.push_back({shard.spec, place});
-    place += aligned(shard.local.bytes());
+    place += whole_pages(shard.local.bytes());
   }
   stream.synchronize();
 }
@@ -133,6 +158,7 @@ void CheckpointStore::save(const RunState& state, std::span<const NamedShard> sh
   {
     const StallTimer timer(waited);
     finish();
+    wait_for_work();  // prepare()'s
   }
   stall_seconds_ = waited;
   const StallTimer timer(stall_seconds_);
@@ -213,10 +239,7 @@ void CheckpointStore::poll() {
 void CheckpointStore::finish() {
   if (stage_ == Stage::idle) return;
   while (stage_ != Stage::idle) {
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return done_; });
-    }
+    wait_for_work();
     advance();
   }
   record_statistics();

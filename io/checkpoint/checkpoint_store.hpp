@@ -49,6 +49,10 @@ class CheckpointStore {
   CheckpointStore(const CheckpointStore&) = delete;
   CheckpointStore& operator=(const CheckpointStore&) = delete;
 
+  /// Takes host memory for a snapshot of such shards and lets the writer thread touch it, so that the first save stalls
+  /// as briefly as later ones. Nothing while a save is in flight. Not collective. @throws Error when there is no
+  /// memory.
+  void prepare(std::span<const NamedShard> shards);
   /// Takes a snapshot and starts writing it. Waits for a save in flight first. The shards' memory may change on return.
   /// Collective. @throws DataError on every rank when the save in flight failed on any.
   void save(const RunState& state, std::span<const NamedShard> shards, Stream& stream);
@@ -96,6 +100,7 @@ class CheckpointStore {
   void advance();
   void record_statistics();
   void start(std::function<void()> work);
+  void wait_for_work();
   void run_work();
 
   std::filesystem::path folder_;

@@ -27,13 +27,17 @@ RawFile::RawFile(const std::filesystem::path& path, int flags)
   if (descriptor_ < 0) fail("opening");
 }
 RawFile::RawFile(RawFile&& other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      direct_(std::exchange(other.direct_, -1)) {}
 RawFile& RawFile::operator=(RawFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(descriptor_, other.descriptor_);
+  std::swap(direct_, other.direct_);
   return *this;
 }
 RawFile::~RawFile() {
+  if (direct_ >= 0) ::close(direct_);
   if (descriptor_ >= 0 && ::close(descriptor_) != 0)
     spdlog::warn("closing {} failed: {}", path_.string(), std::strerror(errno));
 }
@@ -57,10 +61,27 @@ void RawFile::reserve(std::int64_t bytes) {
   if (status != 0 && (errno == ENOSPC || errno == EFBIG || errno == EDQUOT)) fail("claiming disk space for");
 }
 
+void RawFile::prefer_direct() {
+  if (direct_ < 0) direct_ = ::open(path_.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
+}
+
 void RawFile::write_at(std::span<const std::byte> bytes, std::int64_t offset) {
+  const auto on_page = [](auto place) { return static_cast<std::size_t>(place) % kPageBytes == 0; };
+  if (direct_ >= 0 && on_page(reinterpret_cast<std::uintptr_t>(bytes.data())) && on_page(offset)) {
+    auto whole_pages = bytes.first(bytes.size() / kPageBytes * kPageBytes);
+    const std::size_t wanted = whole_pages.size();
+    write_with(direct_, whole_pages, offset);
+    bytes = bytes.subspan(wanted - whole_pages.size());
+  }
+  write_with(descriptor_, bytes, offset);
+}
+
+/// Writes from the front of `bytes` and moves on; all of them, but for what a direct descriptor refuses.
+void RawFile::write_with(int descriptor, std::span<const std::byte>& bytes, std::int64_t& offset) {
   while (!bytes.empty()) {
-    const ssize_t count = ::pwrite(descriptor_, bytes.data(), std::min(bytes.size(), kTransferBytes), offset);
+    const ssize_t count = ::pwrite(descriptor, bytes.data(), std::min(bytes.size(), kTransferBytes), offset);
     if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == EINVAL && descriptor == direct_) return;  // or a short write left it between blocks
     if (count < 0) fail("writing");
     bytes = bytes.subspan(static_cast<std::size_t>(count));
     offset += count;

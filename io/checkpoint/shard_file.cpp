@@ -13,7 +13,7 @@
 namespace athanor {
 namespace {
 
-/// Bytes that are written, handed to the disk and added to the checksum while they are warm.
+/// Bytes that are written and added to the checksum at a time.
 constexpr std::size_t kBlockBytes = std::size_t{8} << 20;
 
 /// Makes the file and its datasets. @returns an entry without checksums and size.
@@ -53,6 +53,7 @@ ManifestFile write_shard_file(const std::filesystem::path& path, std::span<const
   auto file = RawFile::open_read_write(path);
   entry.size = file.size();
   file.reserve(entry.size);
+  file.prefer_direct();
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     ManifestPiece& piece = entry.pieces[i];
     piece.checksum = write_bytes(file, {pieces[i].data, piece.bytes()}, piece.file_offset);

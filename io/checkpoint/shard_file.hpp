@@ -15,7 +15,7 @@ namespace athanor {
 /// A piece in host memory, to be written.
 struct HostPiece {
   ShardSpec spec;
-  const std::byte* data = nullptr;
+  const std::byte* data = nullptr;  ///< at best on a page (RawFile::kPageBytes): such pieces are written without a copy
 };
 
 /// "shard_00003.h5"

@@ -44,19 +44,25 @@ class ScratchFolder {
   bool leads_;
 };
 
-/// What `dd bs=8M conv=fsync` by every rank at once reaches, one file a rank. @returns bytes a second of all ranks.
-double measure_plain_write(const std::filesystem::path& folder, std::size_t bytes, HostGroup& world) {
+enum class WriteMode : std::uint8_t { cached, direct };
+
+/// What `dd bs=8M conv=fsync` (direct: with oflag=direct too) by every rank at once reaches, one file a rank.
+/// @returns bytes a second of all ranks.
+double measure_plain_write(const std::filesystem::path& folder, std::size_t bytes, WriteMode mode, HostGroup& world) {
   constexpr std::size_t kBlockBytes = std::size_t{8} << 20;
-  std::vector<std::byte> block(kBlockBytes);
-  for (std::size_t i = 0; i < block.size(); ++i) block[i] = static_cast<std::byte>(i * 2654435761U >> 13U);
+  std::vector<std::byte> memory(kBlockBytes + RawFile::kPageBytes);
+  for (std::size_t i = 0; i < memory.size(); ++i) memory[i] = static_cast<std::byte>(i * 2654435761U >> 13U);
+  const auto past_page = reinterpret_cast<std::uintptr_t>(memory.data()) % RawFile::kPageBytes;
+  const auto block = std::span<const std::byte>(memory).subspan(RawFile::kPageBytes - past_page, kBlockBytes);
   const auto path = folder / fmt::format("plain_{:05}", world.rank());
   double seconds = 0.0;
   world.barrier();
   attempt_together(world, [&] {
     const auto begin = std::chrono::steady_clock::now();
     auto file = RawFile::create(path);
+    if (mode == WriteMode::direct) file.prefer_direct();
     for (std::size_t done = 0; done < bytes; done += kBlockBytes)
-      file.write_at(std::span(block).first(std::min(kBlockBytes, bytes - done)), static_cast<std::int64_t>(done));
+      file.write_at(block.first(std::min(kBlockBytes, bytes - done)), static_cast<std::int64_t>(done));
     file.sync();
     seconds = seconds_since(begin);
   }).raise();
@@ -116,12 +122,14 @@ void bench_checkpoint(const BenchOptions& bench, const JobOptions& options, Host
   for (const NamedShard& shard : training.shards())
     if (shard.is_writer) bytes += shard.local.bytes();
 
+  store.prepare(training.shards());
   for (int i = 0; i < 2; ++i) training.step();
   std::vector<double> quiet;
   for (std::int64_t i = 0; i < bench.steps; ++i) quiet.push_back(world.max(training.step()));
   const double step_seconds = median(quiet);
 
-  const double plain_before = measure_plain_write(folder.path(), bytes, world);
+  const double plain_before = measure_plain_write(folder.path(), bytes, WriteMode::cached, world);
+  const double direct_before = measure_plain_write(folder.path(), bytes, WriteMode::direct, world);
   const SaveCost first = measurement.save();
   std::vector<double> stalls, writes, busy;
   for (std::int64_t i = 0; i < bench.saves; ++i) {
@@ -130,7 +138,8 @@ void bench_checkpoint(const BenchOptions& bench, const JobOptions& options, Host
     writes.push_back(cost.write_seconds);
     busy.push_back(cost.busy_step_seconds);
   }
-  const double plain_after = measure_plain_write(folder.path(), bytes, world);
+  const double plain_after = measure_plain_write(folder.path(), bytes, WriteMode::cached, world);
+  const double direct_after = measure_plain_write(folder.path(), bytes, WriteMode::direct, world);
   const double all_bytes = world.sum(static_cast<double>(bytes));
   const double stall = median(stalls), write_speed = all_bytes / median(writes), busy_step = median(busy);
   const double plain = 0.5 * (plain_before + plain_after);
@@ -142,11 +151,13 @@ void bench_checkpoint(const BenchOptions& bench, const JobOptions& options, Host
       "\"step_seconds_while_writing\":{:.4f},\"slowdown_while_writing\":{:.3f},\"bytes\":{:.0f},\"first_write_"
       "seconds\":"
       "{:.3f},\"write_seconds\":{:.3f},\"write_gb_per_second\":{:.3f},\"plain_write_gb_per_second\":[{:.3f},{:.3f}],"
-      "\"share_of_plain_write\":{:.3f}}}\n",
+      "\"share_of_plain_write\":{:.3f},\"direct_write_gb_per_second\":[{:.3f},{:.3f}],\"share_of_direct_write\":{:.3f}}"
+      "}\n",
       training.store().numel(), to_string(options.run.dtype), world.size(), omp_get_max_threads(), step_seconds,
       first.stall_seconds, stall, first.stall_seconds / step_seconds, stall / step_seconds, busy_step,
       busy_step / step_seconds, all_bytes, first.write_seconds, median(writes), write_speed * 1e-9, plain_before * 1e-9,
-      plain_after * 1e-9, write_speed / plain);
+      plain_after * 1e-9, write_speed / plain, direct_before * 1e-9, direct_after * 1e-9,
+      2.0 * write_speed / (direct_before + direct_after));
 }
 
 }  // namespace athanor

@@ -115,6 +115,7 @@ class Pretraining {
   }
 
   StageStatus train() {
+    store_->prepare(trainer_->shards());
     std::int64_t saved_step = trainer_->steps_done() > 0 ? trainer_->steps_done() : -1;
     bool stopped = context_.stop.agreed(context_.world);
     while (!stopped && trainer_->steps_done() < options_.run.steps) {
