@@ -15,36 +15,45 @@ struct Widths {
   std::int64_t moe_blocks = 0;
 };
 
-void add_block(Widths& widths, const ModelConfig& c, const MeshShape& shape, bool is_moe) {
+void add_block(Widths& widths, const ModelConfig& c, const MeshShape& shape, DType dtype, bool is_moe) {
   const auto dim = static_cast<double>(c.dim);
-  // A column-split linear gathers its input in F and again in W, and reduce-scatters its gradient; a row-split one
-  // reduce-scatters its output and gathers its dy. Source: Korthikanti et al. 2022, section 4.2.2.
-  const double split_pair = 5.0 * dim;
+  // A column-split linear gathers its input and reduce-scatters that one's gradient; a row-split one reduce-scatters
+  // its output and gathers that one's gradient. (Korthikanti et al. 2022, section 4.2.2, gather the input once more for
+  // W; here it is kept.)
+  const double split_pair = 4.0 * dim;
   if (c.attention == AttentionKind::mla) {
     // Latents are computed on the shards: what is gathered is the query's latent and the compressed keys and values.
     const auto query = static_cast<double>(c.q_lora_rank > 0 ? c.q_lora_rank : c.dim);
-    const auto latent = static_cast<double>(c.kv_lora_rank), rope = static_cast<double>(c.qk_rope_head_dim);
-    widths.tp += 3.0 * query + 2.0 * (latent + rope) + latent + 2.0 * dim;
-    widths.cp += 2.0 * (latent + rope);
+    const auto latent = static_cast<double>(c.kv_lora_rank + c.qk_rope_head_dim);
+    widths.tp += 2.0 * query + 2.0 * latent + 2.0 * dim;
+    widths.cp += 2.0 * latent;
   } else {
     widths.tp += split_pair;
     widths.cp += 2.0 * 2.0 * static_cast<double>(c.num_kv_heads / shape.tp * c.head_dim);
   }
   if (!is_moe || c.num_shared_experts > 0) widths.tp += split_pair;
-  widths.moe_blocks += is_moe ? 1 : 0;
+  if (!is_moe) return;
+  widths.moe_blocks += 1;
+  if (c.balance_loss_alpha == 0.0) return;
+  // The balance loss looks at whole sequences: all scores, in the accumulation type.
+  const double scores = static_cast<double>(c.num_routed_experts) *
+                        static_cast<double>(size_bytes(accumulation_dtype(dtype))) /
+                        static_cast<double>(size_bytes(dtype));
+  widths.tp += scores;
+  widths.cp += scores;
 }
 
-Widths widths_of(const ModelConfig& c, const MeshShape& shape, const ModelPart& part) {
+Widths widths_of(const ModelConfig& c, const MeshShape& shape, DType dtype, const ModelPart& part) {
   Widths widths;
   for (std::int64_t layer = part.layer_begin; layer < part.layer_end; ++layer)
-    add_block(widths, c, shape, c.is_moe_layer(layer));
+    add_block(widths, c, shape, dtype, c.is_moe_layer(layer));
   // Vocabulary-parallel: the embedding reduce-scatters rows and gathers their gradients; the head the other way round.
   const double vocabulary = 2.0 * static_cast<double>(c.dim);
   if (part.has_embedding) widths.tp += vocabulary;
   if (part.has_head) {
     widths.tp += vocabulary;
     for (std::int64_t module = 0; module < c.mtp_depth; ++module) {
-      add_block(widths, c, shape, c.num_routed_experts > 0);
+      add_block(widths, c, shape, dtype, c.num_routed_experts > 0);
       widths.tp += 2.0 * vocabulary;
     }
   }
@@ -87,7 +96,7 @@ CommunicationVolume communication_volume(const ModelConfig& config, DType dtype,
   const auto all_rows = static_cast<double>(tokens);
   const double query_rows = all_rows / static_cast<double>(shape.cp), rows = query_rows / static_cast<double>(shape.tp);
   const double row_bytes = static_cast<double>(config.dim) * bytes;
-  const Widths widths = widths_of(config, shape, part);
+  const Widths widths = widths_of(config, shape, dtype, part);
 
   CommunicationVolume volume;
   volume.tp = count * ring_share(shape.tp) * query_rows * widths.tp * bytes;

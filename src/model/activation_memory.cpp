@@ -44,8 +44,12 @@ class Sizes {
 
   std::int64_t stream() const { return of(rows * c.dim); }  ///< one tensor of the residual stream
   std::int64_t rstd() const { return acc(rows); }
-  /// A tensor of width `dim` gathered over tp before a split linear; none without tp.
-  std::int64_t gathered(std::int64_t width) const { return layout_.tp > 1 ? of(query_rows * width) : 0; }
+  /// A tensor of the query rows: what split linears read, gathered over tp. Without tp it is the shard itself.
+  std::int64_t whole(std::int64_t width) const { return of(query_rows * width); }
+  /// The same where it stands beside the shard; none without tp.
+  std::int64_t gathered(std::int64_t width) const { return layout_.tp > 1 ? whole(width) : 0; }
+  /// What w_o and w_down keep of their dy: gathered, or the shard, which `owner` has.
+  std::int64_t kept_dy(std::int64_t owner) const { return layout_.tp > 1 ? whole(c.dim) : owner; }
 
   Inner mla() const;
   Inner gqa() const;
@@ -57,7 +61,7 @@ class Sizes {
   }
   /// Beyond the state after the final norm and its gradient.
   std::int64_t loss_transient() const;
-  Unit embedding_unit() const { return {.weight_kept = stream(), .backward_peak = stream()}; }
+  Unit embedding_unit() const { return {.weight_kept = whole(c.dim), .backward_peak = stream() + gathered(c.dim)}; }
   Unit final_unit() const;
   Unit mtp_unit() const;
 
@@ -73,34 +77,42 @@ class Sizes {
 Inner Sizes::mla() const {
   const std::int64_t heads = c.num_heads / layout_.tp, latent = c.kv_lora_rank, rope = c.qk_rope_head_dim;
   const std::int64_t x = stream(), lse = acc(query_rows * heads);
-  const std::int64_t q = of(query_rows * heads * c.qk_head_dim()), o = of(query_rows * heads * c.v_head_dim);
+  const std::int64_t q = whole(heads * c.qk_head_dim()), o = whole(heads * c.v_head_dim);
   const std::int64_t k = of(all_rows * heads * c.qk_head_dim()), v = of(all_rows * heads * c.v_head_dim);
   const std::int64_t kv = of(all_rows * heads * (c.qk_nope_head_dim + c.v_head_dim));
-  const std::int64_t c_kv = of(rows * latent), k_pe = of(rows * rope), kv_a = of(rows * (latent + rope));
-  const std::int64_t c_q = c.q_lora_rank > 0 ? of(rows * c.q_lora_rank) : 0, q_rstd = c_q > 0 ? rstd() : 0;
-  // The latents of all tokens, gathered over cp and tp, and the gathered query latent.
-  const std::int64_t all_latents = all_rows > rows ? of(all_rows * (latent + rope)) : 0;
-  const std::int64_t inputs = x + 2 * c_q + q_rstd + 2 * c_kv + rstd();
+  const std::int64_t c_kv = of(rows * latent), kv_a = of(rows * (latent + rope));
+  const std::int64_t all_c_kv = of(all_rows * latent), all_k_pe = of(all_rows * rope);
+  const bool has_c_q = c.q_lora_rank > 0, travels = all_rows > rows;
+  const std::int64_t c_q = has_c_q ? of(rows * c.q_lora_rank) : 0;
+  // What w_q, or q_norm and w_q_b, read; beside x, which w_kv_a reads; then kv_norm's and w_kv_b's.
+  const std::int64_t query_inputs = has_c_q ? c_q + rstd() + whole(c.q_lora_rank) : gathered(c.dim);
+  const std::int64_t inputs = x + query_inputs + c_kv + rstd() + all_c_kv;
 
   Inner out;
   Unit& m = out.memory;
   m.forward_kept = inputs + q + k + v + o + lse;
-  m.forward_peak = std::max(inputs + q + k + v + kv + k_pe + all_latents, m.forward_kept + k_pe + x);
-  const std::int64_t dh = x, dkv = kv;
-  const std::int64_t in_attention = m.forward_kept + dh + o + q + k + v + gathered(c.dim);
-  const std::int64_t assembling = inputs + o + dh + q + k + v + dkv + k_pe + all_latents;
+  m.forward_peak = std::max(inputs + q + k + v + kv + all_k_pe, m.forward_kept + all_k_pe + gathered(c.dim) + x);
+  const std::int64_t dh = x, dh_all = gathered(c.dim), dkv = kv;
+  const std::int64_t in_attention = m.forward_kept + dh + dh_all + o + q + k + v;
+  const std::int64_t after = inputs + o + dh + dh_all + q + dkv;  // q, k, v and the log-sum-exp are gone, dq is there
+  const std::int64_t assembling = after + k + v + all_k_pe;
+  // Gradients of the latents, joined, put in order and summed over ranks.
+  const std::int64_t joined = of(all_rows * (latent + rope));
+  const std::int64_t joining =
+      travels ? after + all_c_kv + all_k_pe + (layout_.cp > 1 ? 2 : 1) * joined + whole(latent + rope) : 0;
   const std::int64_t latents_back = 2 * c_kv + kv_a + 2 * c_q;
-  const std::int64_t at_end = inputs + o + dh + q + dkv + k_pe + latents_back + x + all_latents;
-  m.backward_peak = std::max({in_attention, assembling, at_end});
-  m.weight_kept = inputs + o + dh + q + dkv + latents_back - c_kv;
+  const std::int64_t query_back = has_c_q ? gathered(c.q_lora_rank) : gathered(c.dim) + (dh_all > 0 ? x : 0);
+  const std::int64_t at_end = after + of(rows * rope) + latents_back + x + query_back;
+  m.backward_peak = std::max({in_attention, assembling, joining, at_end});
+  m.weight_kept = inputs + o + kept_dy(dh) + q + dkv + latents_back - c_kv;
   return out;
 }
 
 Inner Sizes::gqa() const {
   const std::int64_t heads = c.num_heads / layout_.tp, kv_heads = c.num_kv_heads / layout_.tp;
-  const std::int64_t x = stream(), lse = acc(query_rows * heads);
-  const std::int64_t q = of(query_rows * heads * c.head_dim), kv = of(all_rows * kv_heads * c.head_dim);
-  const std::int64_t own_k = of(query_rows * kv_heads * c.head_dim);
+  const std::int64_t x = stream(), input = whole(c.dim), lse = acc(query_rows * heads);
+  const std::int64_t q = whole(heads * c.head_dim), kv = of(all_rows * kv_heads * c.head_dim);
+  const std::int64_t own_k = whole(kv_heads * c.head_dim), ordering = layout_.cp > 1 ? kv : 0;
   // With norms of the heads: their inputs and statistics; in backward the gradients on both sides.
   const std::int64_t norm_inputs =
       c.qk_norm ? q + own_k + acc(query_rows * heads) + acc(query_rows * kv_heads) : std::int64_t{0};
@@ -108,71 +120,76 @@ Inner Sizes::gqa() const {
 
   Inner out;
   Unit& m = out.memory;
-  m.forward_kept = x + norm_inputs + 2 * q + 2 * kv + lse;
-  m.forward_peak = m.forward_kept + x + gathered(c.dim);
-  const std::int64_t dh = x;
-  const std::int64_t in_attention = m.forward_kept + dh + 2 * q + 2 * kv + gathered(c.dim);
-  m.weight_kept = x + norm_inputs + q + dh + q + 2 * kv + norm_gradients;
-  m.backward_peak = std::max(in_attention, m.weight_kept + x + gathered(c.dim));
+  m.forward_kept = input + norm_inputs + 2 * q + 2 * kv + lse;
+  m.forward_peak = m.forward_kept + x + std::max(gathered(c.dim) + x, ordering);
+  const std::int64_t dh = x, dh_all = gathered(c.dim);
+  const std::int64_t in_attention = m.forward_kept + dh + dh_all + 2 * q + 2 * kv;
+  const std::int64_t scattering = input + norm_inputs + q + dh + dh_all + q + 2 * kv + ordering + own_k;
+  m.weight_kept = input + norm_inputs + q + kept_dy(dh) + q + 2 * own_k + norm_gradients;
+  m.backward_peak =
+      std::max({in_attention, ordering > 0 ? scattering : 0, m.weight_kept + x + (dh_all > 0 ? dh + dh_all : 0)});
   return out;
 }
 
 Inner Sizes::ffn() const {
-  const std::int64_t inner = of(query_rows * (c.inter_dim / layout_.tp)), x = stream();
-  Inner out{.memory = {}, .keeps_dy = true};
-  out.memory.forward_kept = out.memory.weight_kept = 3 * inner;
-  out.memory.forward_peak = 3 * inner + x + gathered(c.dim);
-  out.memory.backward_peak = std::max(4 * inner, 3 * inner + x) + gathered(c.dim);
+  const std::int64_t inner = whole(c.inter_dim / layout_.tp), x = stream(), input = whole(c.dim);
+  const std::int64_t dy_all = gathered(c.dim), partial = gathered(c.dim);
+  Inner out{.memory = {}, .keeps_dy = layout_.tp == 1};
+  Unit& m = out.memory;
+  m.forward_kept = input + 3 * inner;
+  m.forward_peak = m.forward_kept + x + partial;
+  m.backward_peak = m.forward_kept + dy_all + std::max(inner, x + partial);
+  m.weight_kept = m.forward_kept + dy_all;
   return out;
 }
 
 Inner Sizes::moe() const {
   const std::int64_t pairs = rows * c.experts_per_token, experts = c.num_routed_experts;
   const std::int64_t x = stream(), x_acc = has_separate_acc() ? acc(rows * c.dim) : 0;
-  const std::int64_t scores = acc(rows * experts), dscores = c.balance_loss_alpha != 0.0 ? scores : 0;
+  const std::int64_t scores = acc(rows * experts);
+  // The balance loss looks at whole sequences; the part kept is a view of all query rows'.
+  const std::int64_t dscores = c.balance_loss_alpha != 0.0 ? acc(query_rows * experts) : 0;
   const std::int64_t weights = acc(pairs), chosen = ids(pairs);
   // Order of the pairs and back; where rows travel also that of the arrivals and back, and a buffer to send from.
   const bool travels = layout_.ep > 1;
   const std::int64_t handle = (travels ? 4 : 2) * ids(pairs), offsets = ids(experts / layout_.ep + 1);
   const std::int64_t row = of(pairs * c.dim), inner = of(pairs * c.moe_inter_dim), travelling = travels ? row : 0;
-  const std::int64_t shared =
-      c.num_shared_experts > 0 ? of(query_rows * (c.num_shared_experts * c.moe_inter_dim / layout_.tp)) : 0;
-  const std::int64_t gather = shared > 0 ? gathered(c.dim) : 0;
+  const bool has_shared = c.num_shared_experts > 0;
+  const std::int64_t shared = has_shared ? whole(c.num_shared_experts * c.moe_inter_dim / layout_.tp) : 0;
+  // The router reads x in the accumulation type, the shared expert as it is.
+  const std::int64_t shared_input = !has_shared ? 0 : layout_.tp > 1 ? whole(c.dim) : x_acc > 0 ? x : 0;
+  const std::int64_t input = (x_acc > 0 ? x_acc : x) + shared_input;
+  const std::int64_t dy_all = has_shared ? gathered(c.dim) : 0, partial = dy_all > 0 ? dy_all + x : 0;
 
-  Inner out{.memory = {}, .keeps_dy = shared > 0};
+  Inner out{.memory = {}, .keeps_dy = has_shared && layout_.tp == 1};
   Unit& m = out.memory;
-  const std::int64_t routed = x_acc + scores + dscores + weights + chosen;
+  const std::int64_t routed = input + scores + dscores + weights + chosen;
   m.forward_kept = routed + handle + offsets + 2 * row + 3 * inner + 3 * shared;
-  m.forward_peak = std::max(routed + scores, m.forward_kept + x + std::max(travelling, gather));
+  m.forward_peak = std::max(routed + x + scores, m.forward_kept + x + std::max(travelling, partial));
   const std::int64_t dweights = weights;
   const std::int64_t combining = m.forward_kept + dweights + row + travelling;
   const std::int64_t in_experts = m.forward_kept - weights + dweights + row + inner;  // y's rows went, dx's came
   const std::int64_t dispatching = m.forward_kept - weights + dweights + row + x + travelling;
-  const std::int64_t kept = x_acc + offsets + 2 * row + 3 * inner + 3 * shared;  // x, dy; gate, up, hidden
-  const std::int64_t routing = kept + scores + dscores + chosen + dweights + x + scores + gather;
+  const std::int64_t kept = input + offsets + 2 * row + 3 * inner + 3 * shared;  // x, dy; gate, up, hidden
+  const std::int64_t routing = kept + scores + dscores + chosen + dweights + x + std::max(scores, partial);
   const std::int64_t rounding = kept + dweights + x + scores + x_acc + (x_acc > 0 ? x : 0);
-  m.backward_peak = std::max({m.forward_kept + shared + gather, combining, in_experts, dispatching, routing, rounding});
-  m.weight_kept = kept + scores;
+  m.backward_peak = dy_all + std::max({m.forward_kept + shared, combining, in_experts, dispatching, routing, rounding});
+  m.weight_kept = kept + scores + dy_all;
   return out;
 }
 
 Unit Sizes::block_of(const Inner& attention, const Inner& feed_forward) const {
   const Unit &a = attention.memory, &f = feed_forward.memory;
-  const std::int64_t x = stream();
-  const std::int64_t first = x + rstd();           // block input
-  const std::int64_t second = x + rstd() + x;      // after attention, and normed
-  const std::int64_t dy = x, dnormed = x, dh = x;  // dh is the attention's dy
+  const std::int64_t x = stream(), input = x + rstd();  // of either norm
+  const std::int64_t dy = x, dnormed = x, dh = x;       // dh is the attention's dy
   Unit m;
-  m.forward_kept = first + a.forward_kept + second + f.forward_kept;
-  m.forward_peak =
-      std::max(first + a.forward_peak, first + a.forward_kept + second + std::max(f.forward_peak, f.forward_kept));
-  const std::int64_t outside_ffn = first + a.forward_kept + second;
-  const std::int64_t kept_ffn = second + f.weight_kept + (feed_forward.keeps_dy ? dy : 0) + dnormed;
-  const std::int64_t dy_alive = feed_forward.keeps_dy ? 0 : dy;  // by the caller, until the block returns
-  m.backward_peak = std::max({outside_ffn + dy + f.backward_peak, outside_ffn + dy + f.weight_kept + dnormed + dh,
-                              first + kept_ffn + dy_alive + a.backward_peak,
-                              first + kept_ffn + dy_alive + a.weight_kept + dnormed + x});
-  m.weight_kept = first + kept_ffn + a.weight_kept + dnormed;
+  m.forward_kept = 2 * input + a.forward_kept + f.forward_kept;
+  m.forward_peak = std::max(input + a.forward_peak, 2 * input + a.forward_kept + std::max(f.forward_peak, x));
+  const std::int64_t outside_ffn = 2 * input + a.forward_kept + dy;
+  const std::int64_t kept_ffn = 2 * input + f.weight_kept + dnormed;
+  m.backward_peak = std::max({outside_ffn + f.backward_peak, outside_ffn + f.weight_kept + dnormed + dh,
+                              kept_ffn + dy + a.backward_peak, kept_ffn + dy + a.weight_kept + dnormed + x});
+  m.weight_kept = kept_ffn + (feed_forward.keeps_dy ? dy : 0) + a.weight_kept + dnormed;
   return m;
 }
 
@@ -198,7 +215,7 @@ Unit Sizes::mtp_unit() const {
   Unit m;
   m.forward_kept = before + b.forward_kept + after;
   m.forward_peak = std::max({before + 2 * x, before + b.forward_peak, m.forward_kept + x + loss_transient()});
-  m.weight_kept = before + b.weight_kept + after + 4 * x;  // dy of eh_proj, both norms and the embedding
+  m.weight_kept = before + b.weight_kept + after + 3 * x + whole(c.dim);  // dy of eh_proj, both norms; the embedding's
   m.backward_peak = std::max(before + after + b.backward_peak, m.weight_kept + joined + x);
   return m;
 }

@@ -2,7 +2,8 @@
 // Law: read off the layers' Saved structs and the order of their calls, every tensor once, each with the block that the
 // arena gives it (Arena::block_bytes). A layer owns the input it keeps; its output is the next one's.
 //   T tokens of a micro-batch. Rows a rank: T/(cp*tp) of the residual stream, norms, router and latents (sequence
-//   parallel), T/cp of queries and inner widths, T of keys and values (gathered over cp). Rows for the experts held
+//   parallel), T/cp of queries and inner widths, T of keys and values (gathered over cp). What a linear split over tp
+//   reads, and the gradient that one reads, is kept gathered: T/cp rows. Rows for the experts held
 //   here: T*K/(cp*tp), which every rank gets when experts are evenly loaded.
 #pragma once
 

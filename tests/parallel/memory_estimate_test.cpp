@@ -1,8 +1,10 @@
 // The memory that a step takes is the memory that the estimate says.
 #include "src/model/memory_estimate.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "io/dataset/micro_batch_builder.hpp"
 #include "parallel/data/owned_slices.hpp"
 #include "parallel/train_step.hpp"
 #include "src/base/error.hpp"
@@ -159,6 +161,55 @@ TEST_P(MemoryEstimateTest, TellsWhatAMicroBatchKeeps) {
     EXPECT_NEAR(static_cast<double>(told.weight_kept) / after_i, 1.0, 0.01) << one.name;
     EXPECT_EQ(in_use(), before) << one.name;
   }
+}
+
+std::vector<MeshShape> layouts_of(int ranks) {
+  if (ranks == 2) return {{.dp = 1, .tp = 2}, {.dp = 1, .cp = 2}};
+  if (ranks == 4) return {{.dp = 1, .cp = 2, .tp = 2}, {.dp = 2, .tp = 2}};
+  return {{.dp = 1}};
+}
+
+// Promise: on ranks of tp and cp a micro-batch keeps what the estimate says after F and after I, and needs no more than
+// it says in between.
+TEST_P(MemoryEstimateTest, HoldsOnTensorAndContextRanks) {
+  const HostGroup world = HostGroup::world();
+  for (const MeshShape& shape : layouts_of(world.size()))
+    for (const Case& one : cases()) {
+      const auto ops = make_backend("cpu");
+      const auto compute = ops->make_stream(), comm = ops->make_stream();
+      ProcessMesh mesh(world, shape.resolved(world.size()), *ops);
+      Transformer model(*ops, one.model, GetParam(), *compute, ChunkRange::whole(one.model),
+                        {.ranks = ParallelRanks(&mesh.along(Axis::tp), &mesh.along(Axis::cp))});
+      const ParameterStore store(*ops, model.parameters(), {}, *compute);
+      MicroBatchBuilder builder(*ops, {.sequence_length = one.length,
+                                       .vocab_size = one.model.vocab_size,
+                                       .mtp_depth = one.model.mtp_depth,
+                                       .acc = accumulation_dtype(GetParam()),
+                                       .cp_rank = mesh.coord(Axis::cp),
+                                       .cp_size = mesh.size(Axis::cp)});
+      MicroBatch batch;
+      for (std::int32_t& token : builder.rows(one.sequences)) token = 1;
+      builder.build(batch, {1e-3, 0.3, 0.1}, *compute);
+      ExecContext ctx{*ops, *compute, *comm, batch, GetParam(), true};
+      const MemoryStatistics& memory = ops->arena().statistics();
+      const auto before = static_cast<double>(memory.in_use_bytes);
+      ops->arena().reset_peak();
+
+      model.forward(ctx, 0, Tensor{});
+      const double after_f = static_cast<double>(memory.in_use_bytes) - before;
+      model.backward_input(ctx, 0, Tensor{});
+      const double after_i = static_cast<double>(memory.in_use_bytes) - before;
+      const double highest = static_cast<double>(memory.peak_in_use_bytes) - before;
+      model.backward_weight(ctx, 0);
+
+      const ActivationMemory told = activation_memory(one.model, GetParam(), whole_model(one.model),
+                                                      {.tp = shape.tp, .cp = shape.cp}, one.sequences * one.length);
+      const std::string where =
+          fmt::format("{} {} dp {} cp {} tp {}", one.name, to_string(GetParam()), shape.dp, shape.cp, shape.tp);
+      EXPECT_NEAR(static_cast<double>(told.forward_kept) / after_f, 1.0, 0.02) << where;
+      EXPECT_NEAR(static_cast<double>(told.weight_kept) / after_i, 1.0, 0.02) << where;
+      EXPECT_NEAR(static_cast<double>(told.highest) / highest, 1.0, 0.05) << where;
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, MemoryEstimateTest, ::testing::Values(DType::f32, DType::bf16),

