@@ -24,7 +24,8 @@ TEST(Draw, TextByHand) {
 // A rank's second chunk is marked, and a pair shows both of its halves.
 TEST(Draw, ChunksAndPairs) {
   const PipelineSchedule schedule = make_dualpipev(1, 2);
-  EXPECT_EQ(draw_text(schedule, simulate(schedule, {}), 200), "   0 |F0  F0' F1  B0'     F1'/B0      B1'     I1  W1  |\n");
+  EXPECT_EQ(draw_text(schedule, simulate(schedule, {}), 200),
+            "   0 |F0  F0' F1  B0'     F1'/B0      B1'     I1  W1  |\n");
 }
 
 // Rows are as long as time for every schedule, and nothing is drawn over something else.
