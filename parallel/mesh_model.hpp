@@ -15,9 +15,9 @@ namespace athanor {
 struct MeshModelOptions {
   ModelConfig config = {};
   DType dtype = DType::f32;
-  std::vector<int> chunk_rank = {};  ///< pipeline rank of every chunk; empty: chunk i on rank i
+  std::vector<int> chunk_rank = {};            ///< pipeline rank of every chunk; empty: chunk i on rank i
   std::vector<std::int64_t> layer_split = {};  ///< layers of every chunk; empty: even
-  std::int64_t ranks_per_node = 0;   ///< for sending tokens to experts; 0: by host names
+  std::int64_t ranks_per_node = 0;             ///< for sending tokens to experts; 0: by host names
 };
 
 class MeshModel {
