@@ -21,15 +21,23 @@ Evaluator::Evaluator(Backend& ops, MeshModel& model, const EvaluationWindows& wi
       comm_(comm),
       sum_1_(ops.empty({1}, DType::f64)) {}
 
-EvaluationResult Evaluator::run() {
-  const auto begin_time = std::chrono::steady_clock::now();
+struct Evaluator::Sums {
+  double loss = 0.0;
+  std::array<std::int64_t, 2> counts{};  ///< tokens, bytes
+};
+
+std::int64_t Evaluator::all_calls() const {
+  const std::int64_t ranks = mesh_.size(Axis::dp);
+  return ((windows_.num_windows() + ranks - 1) / ranks + sequences_ - 1) / sequences_;
+}
+
+Evaluator::Sums Evaluator::score(std::int64_t calls, bool counting_experts) {
   const std::int64_t ranks = mesh_.size(Axis::dp), rank = mesh_.coord(Axis::dp), windows = windows_.num_windows();
   const std::int64_t first = windows * rank / ranks, last = windows * (rank + 1) / ranks;
   // Ranks that share experts or a pipeline run together: as many calls on each, of as many rows.
-  const std::int64_t calls = ((windows + ranks - 1) / ranks + sequences_ - 1) / sequences_;
   const bool together = mesh_.size(Axis::ep) > 1 || mesh_.size(Axis::pp) > 1;
   const auto row = static_cast<std::size_t>(windows_.sequence_length() + 1);
-  std::array<std::int64_t, 2> counts{};  // tokens, bytes
+  Sums sums;
   std::vector<std::int64_t> targets_of_row;
   MicroBatch batch;
   ops_.fill(sum_1_, 0.0, compute_);
@@ -48,17 +56,29 @@ EvaluationResult Evaluator::run() {
       }
       const auto window = windows_.read(begin + i, into);
       targets_of_row.push_back(window.num_targets);
-      counts[0] += window.num_targets;
-      counts[1] += window.text_bytes;
+      sums.counts[0] += window.num_targets;
+      sums.counts[1] += window.text_bytes;
     }
     builder_.build_evaluation(batch, targets_of_row, compute_);
     ExecContext ctx{ops_, compute_, comm_, batch, model_.dtype(), false};
+    ctx.counting_experts = counting_experts;
     const Tensor losses_T = model_.token_losses(ctx);
     if (losses_T.defined()) ops_.weighted_sum(sum_1_, losses_T, batch.loss_weights_T, compute_);
   }
-  double sum = 0.0;
-  ops_.download(std::as_writable_bytes(std::span(&sum, 1)), sum_1_, compute_);
+  ops_.download(std::as_writable_bytes(std::span(&sums.loss, 1)), sum_1_, compute_);
   compute_.synchronize();
+  return sums;
+}
+
+void Evaluator::count_experts(double share) {
+  zero_sums(model_.whole().sums(), ops_, compute_);
+  score(std::clamp<std::int64_t>(static_cast<std::int64_t>(share * static_cast<double>(all_calls())), 1, all_calls()),
+        true);
+}
+
+EvaluationResult Evaluator::run() {
+  const auto begin_time = std::chrono::steady_clock::now();
+  auto [sum, counts] = score(all_calls(), false);
   // The ranks along tp have the same losses, those along cp parts of them; windows are read by all of a data rank.
   if (mesh_.coord(Axis::tp) != 0) sum = 0.0;
   if (mesh_.coord(Axis::tp) != 0 || mesh_.coord(Axis::cp) != 0 || mesh_.coord(Axis::pp) != 0) counts = {};

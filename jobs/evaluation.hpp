@@ -23,8 +23,14 @@ class Evaluator {
 
   /// Collective over the world. The result is the same on every rank.
   EvaluationResult run();
+  /// Counts the experts' tokens (MeshModel::expert_loads) on about this share of the text.
+  void count_experts(double share);
 
  private:
+  struct Sums;
+  std::int64_t all_calls() const;
+  Sums score(std::int64_t calls, bool counting_experts);
+
   Backend& ops_;
   MeshModel& model_;
   const EvaluationWindows& windows_;

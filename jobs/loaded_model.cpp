@@ -30,16 +30,17 @@ JobOptions options_of_checkpoint(const RunState& state) {
   return Configuration(std::move(assignments), OptionTable{}).job(state.stage);
 }
 
-LoadedModel::LoadedModel(const std::filesystem::path& path, const RunOptions& run, HostGroup& world)
+LoadedModel::LoadedModel(const std::filesystem::path& path, const RunOptions& run, const ParallelOptions& parallel,
+                         HostGroup& world, std::map<std::string, ExpertPlacement> placements)
     : checkpoint(find_checkpoint(path)) {
   options = options_of_checkpoint(CheckpointReader(checkpoint).state());
   options.run.device = run.device;
   options.run.dtype = run.dtype;
   options.run.threads = run.threads;
-  options.parallel = {};
+  options.parallel = parallel;
   environment = std::make_unique<Environment>(options, world);
   tokenizer = load_tokenizer(options.data.tokenizer);
-  model = make_model(*environment->ops, options, *environment->mesh, *environment->compute);
+  model = make_model(*environment->ops, options, *environment->mesh, *environment->compute, std::move(placements));
   store = std::make_unique<ParameterStore>(*environment->ops, model->parameters(),
                                            ParameterStore::Options{.with_gradients = false}, *environment->compute);
   auto shards = weight_shards(*store);

@@ -16,11 +16,13 @@ namespace athanor {
 JobOptions options_of_checkpoint(const RunState& state);
 
 struct LoadedModel {
-  /// Collective. @param checkpoint  a checkpoint, stage or run folder. `run` gives device, dtype and threads.
-  LoadedModel(const std::filesystem::path& checkpoint, const RunOptions& run, HostGroup& world);
+  /// Collective. @param checkpoint  a checkpoint, stage or run folder. `run` gives device, dtype and threads,
+  /// `parallel` the layout, `placements` that of experts.
+  LoadedModel(const std::filesystem::path& checkpoint, const RunOptions& run, const ParallelOptions& parallel,
+              HostGroup& world, std::map<std::string, ExpertPlacement> placements = {});
 
   std::filesystem::path checkpoint;
-  JobOptions options;  ///< the checkpoint's, with `run`'s device, dtype and threads
+  JobOptions options;  ///< the checkpoint's, with the layout and `run`'s device, dtype and threads
   std::unique_ptr<Environment> environment;
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<MeshModel> model;

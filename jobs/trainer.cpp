@@ -1,6 +1,7 @@
 #include "jobs/trainer.hpp"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
@@ -13,15 +14,19 @@ SchedulePlan schedule_of(const ParallelOptions& options) {
   return schedule_plan(options.schedule, static_cast<int>(options.virtual_chunks), options.schedule_file);
 }
 
-std::unique_ptr<MeshModel> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream) {
-  return std::make_unique<MeshModel>(
+std::unique_ptr<MeshModel> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream,
+                                      std::map<std::string, ExpertPlacement> placements) {
+  auto model = std::make_unique<MeshModel>(
       ops, mesh,
       MeshModelOptions{.config = options.model,
                        .dtype = options.run.dtype,
                        .chunk_rank = schedule_of(options.parallel).chunk_rank(mesh.size(Axis::pp)),
                        .layer_split = parse_layer_split(options.parallel.layer_split),
+                       .placements = std::move(placements),
                        .ranks_per_node = options.parallel.ranks_per_node},
       stream);
+  if (!model->warning().empty() && mesh.coord(Axis::world) == 0) spdlog::warn("{}", model->warning());
+  return model;
 }
 
 Trainer::Trainer(Backend& ops, ProcessMesh& mesh, const JobOptions& options, const MixtureDataset& data,

@@ -21,7 +21,9 @@ namespace athanor {
 
 SchedulePlan schedule_of(const ParallelOptions& options);
 /// The part of the model that this rank of the mesh trains.
-std::unique_ptr<MeshModel> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream);
+/// @param placements  of experts by layer, for inference; empty: in order.
+std::unique_ptr<MeshModel> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream,
+                                      std::map<std::string, ExpertPlacement> placements = {});
 
 class Trainer {
  public:

@@ -8,6 +8,24 @@
 
 namespace athanor {
 
+namespace {
+
+/// Node-limited routing bounds the messages between machines only where a group of experts lies on one of them.
+std::string spread_groups(const ModelConfig& config, const ExpertPlacement& placement, const NodeMap& nodes) {
+  const RouterArgs router{.num_experts = config.num_routed_experts,
+                          .top_k = config.experts_per_token,
+                          .num_groups = config.num_expert_groups,
+                          .num_limited_groups = config.num_limited_groups};
+  try {
+    check_groups_fit_nodes(router, placement, nodes);
+    return {};
+  } catch (const ConfigError& spread) {
+    return spread.what();
+  }
+}
+
+}  // namespace
+
 MeshModel::MeshModel(Backend& ops, ProcessMesh& mesh, const MeshModelOptions& options, Stream& stream)
     : options_(options), mesh_(mesh) {
   const ModelConfig& config = options_.config;
@@ -26,6 +44,7 @@ MeshModel::MeshModel(Backend& ops, ProcessMesh& mesh, const MeshModelOptions& op
     nodes = std::make_unique<NodeMap>(
         NodeMap::gather(mesh.host(Axis::ep), mesh.coord(Axis::world), options_.ranks_per_node));
     placement = ExpertPlacement::contiguous(config.num_routed_experts, mesh.size(Axis::ep));
+    warning_ = spread_groups(config, placement, *nodes);
   }
   const bool embedding_is_shared =
       chunk_rank.front() != chunk_rank.back() && (config.tied_head || config.mtp_depth > 0);
@@ -34,7 +53,12 @@ MeshModel::MeshModel(Backend& ops, ProcessMesh& mesh, const MeshModelOptions& op
     if (chunk_rank[static_cast<std::size_t>(chunk)] != mesh.coord(Axis::pp)) continue;
     Transformer::Options part;
     part.ranks = ParallelRanks(&mesh.along(Axis::tp), &mesh.along(Axis::cp));
-    if (nodes) part.dispatcher = std::make_unique<AllToAllDispatcher>(mesh.along(Axis::ep), *nodes, placement);
+    if (nodes)
+      part.make_dispatcher = [&](const std::string& layer) {
+        const auto placed = options_.placements.find(layer);
+        const ExpertPlacement& chosen = placed == options_.placements.end() ? placement : placed->second;
+        return std::make_unique<AllToAllDispatcher>(mesh.along(Axis::ep), *nodes, chosen);
+      };
     part.embedding_of = embedding_of;
     part.embedding_is_shared = embedding_is_shared;
     chunk_ids_.push_back(chunk);
@@ -89,6 +113,20 @@ Tensor MeshModel::token_losses(ExecContext& ctx) {
     }
   }
   return x_TD;
+}
+
+std::map<std::string, std::vector<std::int64_t>> MeshModel::expert_loads(Backend& ops, Stream& stream) {
+  std::map<std::string, std::vector<std::int64_t>> loads;
+  Transformer& model = whole();
+  const auto layers = model.expert_layers();
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    auto& counts = loads[layers[i]];
+    counts.resize(static_cast<std::size_t>(config().num_routed_experts));
+    ops.download(std::as_writable_bytes(std::span(counts)), model.sums().expert_counts_E[i], stream);
+  }
+  stream.synchronize();
+  for (auto& [layer, counts] : loads) mesh_.host(Axis::layer).sum(std::span<std::int64_t>(counts));
+  return loads;
 }
 
 Transformer& MeshModel::whole() const {

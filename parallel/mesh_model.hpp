@@ -4,9 +4,12 @@
 // GradientGroup::shared keeps the two equal bit for bit: they are updated from one sum by one owner.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "parallel/expert/placement.hpp"
 #include "parallel/process_mesh.hpp"
 #include "src/model/transformer.hpp"
 
@@ -17,7 +20,9 @@ struct MeshModelOptions {
   DType dtype = DType::f32;
   std::vector<int> chunk_rank = {};            ///< pipeline rank of every chunk; empty: chunk i on rank i
   std::vector<std::int64_t> layer_split = {};  ///< layers of every chunk; empty: even
-  std::int64_t ranks_per_node = 0;             ///< for sending tokens to experts; 0: by host names
+  /// By layer ("layers.3"), for inference: experts placed by load. Layers not named have theirs in order.
+  std::map<std::string, ExpertPlacement> placements = {};
+  std::int64_t ranks_per_node = 0;  ///< for sending tokens to experts; 0: by host names
 };
 
 class MeshModel {
@@ -35,12 +40,19 @@ class MeshModel {
   /// over pp and the layer axis. @returns losses_T (acc, of the whole vocabulary) where the head is, else nothing.
   Tensor token_losses(ExecContext& ctx);
 
+  /// Tokens every expert of every layer with experts served since zero_sums, by layer, over all ranks. For models of
+  /// one chunk. Collective over the layer axis.
+  std::map<std::string, std::vector<std::int64_t>> expert_loads(Backend& ops, Stream& stream);
+
   /// The model where it is one chunk. @throws Error elsewhere.
   Transformer& whole() const;
   /// The chunk with the head, on the rank that has it, else null.
   Transformer* last() const;
   Transformer& part(std::size_t i) const { return *parts_[i]; }
   std::size_t num_parts() const { return parts_.size(); }
+
+  /// What the user should know of this layout; empty: nothing.
+  const std::string& warning() const { return warning_; }
 
   const ModelConfig& config() const { return options_.config; }
   DType dtype() const { return options_.dtype; }
@@ -53,6 +65,7 @@ class MeshModel {
  private:
   MeshModelOptions options_;
   ProcessMesh& mesh_;
+  std::string warning_;
   int num_chunks_ = 1;
   std::vector<int> chunk_ids_;
   std::vector<std::unique_ptr<Transformer>> parts_;

@@ -4,9 +4,12 @@
 
 #include <chrono>
 
+#include "io/checkpoint/checkpoint_reader.hpp"
 #include "io/options/configuration.hpp"
 #include "io/options/invocation.hpp"
 #include "jobs/commands/commands.hpp"
+#include "jobs/expert_placements.hpp"
+#include "jobs/initial_weights.hpp"
 #include "jobs/loaded_model.hpp"
 #include "jobs/text_generator.hpp"
 #include "src/base/error.hpp"
@@ -14,7 +17,7 @@
 namespace athanor {
 
 int generate_command(const std::vector<std::string>& words, HostGroup& world) {
-  std::string checkpoint, prompt;
+  std::string checkpoint, prompt, placement;
   GenerationOptions options;
   options.sampling.temperature = 0.8;
   JobOptions job;
@@ -29,8 +32,10 @@ int generate_command(const std::vector<std::string>& words, HostGroup& world) {
   own.add("top_p", options.sampling.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
   own.add("top_k", options.sampling.top_k, "tokens", "sample from so many; 0: all");
   own.add("min_p", options.sampling.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
+  own.add("placement", placement, "FILE", "experts placed by load, as `evaluate --balance_experts` wrote it");
   OptionTable all;
   describe(all, job.run);
+  describe(all, job.parallel);
   const Invocation invocation = parse_invocation(words, {{&own, &all}, "checkpoint"});
   if (invocation.help) {
     if (world.rank() == 0) fmt::print("athanor generate FOLDER [--prompt=TEXT]...\n\n{}\n{}", own.help(), all.help());
@@ -39,7 +44,13 @@ int generate_command(const std::vector<std::string>& words, HostGroup& world) {
   const Configuration configuration(invocation.assignments, own);
   configuration.apply(own);
   if (checkpoint.empty()) throw ConfigError("generate: no checkpoint is given; write `athanor generate FOLDER`");
-  const LoadedModel loaded(checkpoint, configuration.job().run, world);
+  const JobOptions given = configuration.job();
+  ExpertPlacements placements;
+  if (!placement.empty())
+    placements = read_placements(
+        placement, given.parallel.ep,
+        options_of_checkpoint(CheckpointReader(find_checkpoint(checkpoint)).state()).model.num_routed_experts);
+  const LoadedModel loaded(checkpoint, given.run, given.parallel, world, std::move(placements));
   Environment& env = *loaded.environment;
   options.eos_id = loaded.tokenizer->eos_id();
   // Documents follow each other in training with an eos between them, so one begins behind an eos.

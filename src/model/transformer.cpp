@@ -67,8 +67,6 @@ Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, S
       part_(part),
       dtype_(dtype),
       ranks_(options.ranks),
-      dispatcher_(options.dispatcher ? std::move(options.dispatcher)
-                                     : std::make_unique<LocalDispatcher>(config.num_routed_experts)),
       rope_(ops, config.rope, config.rope_interleaved ? RopeLayout::interleaved : RopeLayout::half, rope_dim(config),
             config.max_positions, accumulation_dtype(dtype), stream),
       discarded_loss_1_(ops.empty({1}, DType::f64)) {
@@ -89,18 +87,28 @@ Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, S
       head_.emplace("head.weight", dtype, config.vocab_size, config.dim, config.init_std, ranks_);
     loss_.emplace(*head_);
   }
-  const BlockParts shared{ops, stream, dtype, rope_, *dispatcher_, ranks_};
-  for (std::int64_t layer = part.layer_begin; layer < part.layer_end; ++layer)
-    blocks_.push_back(
-        std::make_unique<Block>("layers." + std::to_string(layer), config_, config_.is_moe_layer(layer), shared));
+  const auto parts_of_layer = [&](const std::string& layer) {
+    dispatchers_.push_back(options.make_dispatcher ? options.make_dispatcher(layer)
+                                                   : std::make_unique<LocalDispatcher>(config.num_routed_experts));
+    return BlockParts{ops, stream, dtype, rope_, *dispatchers_.back(), ranks_};
+  };
+  for (std::int64_t layer = part.layer_begin; layer < part.layer_end; ++layer) {
+    const std::string name = "layers." + std::to_string(layer);
+    blocks_.push_back(std::make_unique<Block>(name, config_, config_.is_moe_layer(layer), parts_of_layer(name)));
+  }
   if (part.has_head)
-    for (std::int64_t module = 0; module < config.mtp_depth; ++module)
-      mtp_.push_back(
-          std::make_unique<MtpModule>("mtp." + std::to_string(module), config_, shared, *embedding_, *loss_));
+    for (std::int64_t module = 0; module < config.mtp_depth; ++module) {
+      const std::string name = "mtp." + std::to_string(module);
+      mtp_.push_back(std::make_unique<MtpModule>(name, config_, parts_of_layer(name + ".block"), *embedding_, *loss_));
+    }
   // Alone on tp, whole and cut parameters are reduced over the same ranks: one group has fewer, fuller buckets.
   if (ranks_.tp_size() == 1)
     for (Parameter* parameter : parameters())
       if (parameter->group == GradientGroup::whole) parameter->group = GradientGroup::cut;
+  for (auto& block : blocks_) parameters_of_block_.push_back(block->parameters());
+  for (auto& module : mtp_) parameters_of_mtp_.push_back(module->parameters());
+  parameters_of_head_ = parameters_of(final_norm_, head_);
+  parameters_of_embedding_ = parameters_of(own_embedding_);
   evaluation_slot_ = std::make_unique<Slot>(blocks_.size(), mtp_.size());
 
   sums_.loss_1 = ops.empty({1}, DType::f64);
@@ -202,29 +210,27 @@ Tensor Transformer::backward_input(ExecContext& ctx, int micro_batch, const Tens
   return part_.has_embedding ? embedding_->backward_input(ctx, dh_TD, saved.embedding) : dh_TD;
 }
 
-template <class L>
-void Transformer::tell_ready(ExecContext& ctx, L& layer) {
+void Transformer::tell_ready(ExecContext& ctx, const std::vector<Parameter*>& parameters) {
   if (!ctx.gradients) return;
-  for (Parameter* parameter : layer.parameters()) ctx.gradients->gradient_ready(*parameter);
+  for (Parameter* parameter : parameters) ctx.gradients->gradient_ready(*parameter);
 }
 
 void Transformer::backward_weight(ExecContext& ctx, int micro_batch) {
   Slot& saved = slot(micro_batch);
   for (std::size_t k = mtp_.size(); k-- > 0;) {
     mtp_[k]->backward_weight(ctx, saved.mtp[k]);
-    tell_ready(ctx, *mtp_[k]);
+    tell_ready(ctx, parameters_of_mtp_[k]);
   }
   if (part_.has_head) {
     final_norm_->backward_weight(ctx, saved.final_norm);
-    tell_ready(ctx, *final_norm_);
-    tell_ready(ctx, *head_);  // whose gradient grew in the forward
+    tell_ready(ctx, parameters_of_head_);  // the head's gradient grew in the forward
   }
   for (std::size_t l = blocks_.size(); l-- > 0;) {
     blocks_[l]->backward_weight(ctx, saved.blocks[l]);
-    tell_ready(ctx, *blocks_[l]);
+    tell_ready(ctx, parameters_of_block_[l]);
   }
   if (part_.has_embedding) embedding_->backward_weight(ctx, saved.embedding);
-  if (own_embedding_ && !embedding_is_borrowed_) tell_ready(ctx, *own_embedding_);
+  if (!embedding_is_borrowed_) tell_ready(ctx, parameters_of_embedding_);
 }
 
 Tensor Transformer::evaluate_hidden(ExecContext& ctx, const Tensor& x_TD) {
@@ -298,6 +304,15 @@ std::vector<StateTensor*> Transformer::states() {
     if (block->router()) list.push_back(&block->router()->bias());
   for (auto& module : mtp_)
     if (module->block().router()) list.push_back(&module->block().router()->bias());
+  return list;
+}
+
+std::vector<std::string> Transformer::expert_layers() const {
+  std::vector<std::string> list;
+  for (const auto& block : blocks_)
+    if (block->router()) list.push_back(block->prefix());
+  for (const auto& module : mtp_)
+    if (module->block().router()) list.push_back(module->block().prefix());
   return list;
 }
 

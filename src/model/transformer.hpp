@@ -7,6 +7,7 @@
 // (src/nn/parallel_ranks.hpp).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,8 +27,9 @@ namespace athanor {
 class Transformer final : public ModelChunk {
  public:
   struct Options {
-    ParallelRanks ranks = {};                                ///< among which layers are cut
-    std::unique_ptr<ExpertDispatcher> dispatcher = nullptr;  ///< brings tokens to experts; null: all experts are here
+    ParallelRanks ranks = {};  ///< among which layers are cut
+    /// Brings tokens to the experts of a layer ("layers.3", "mtp.0.block"); empty: all experts are here.
+    std::function<std::unique_ptr<ExpertDispatcher>(const std::string& layer)> make_dispatcher = {};
     /// The chunk with the embedding on the same rank, whose weight a tied head and MTP use; null: the last chunk has a
     /// copy of its own.
     Transformer* embedding_of = nullptr;
@@ -51,6 +53,8 @@ class Transformer final : public ModelChunk {
   /// The routers' selection biases, in the order of StepSums::expert_counts_E.
   std::vector<StateTensor*> states() override;
   StepSums& sums() override { return sums_; }
+  /// Prefixes of the layers with experts, in the same order.
+  std::vector<std::string> expert_layers() const;
 
   /// The forward without a backward (ctx.training = false). Adds nothing to sums(). MTP modules do not run.
   /// @returns what the next chunk takes; of the last chunk losses_T (acc): -log p(target) of each token of ctx.batch, 0
@@ -84,14 +88,13 @@ class Transformer final : public ModelChunk {
   Tensor forward_hidden(ExecContext& ctx, const Tensor& x_TD, Slot& slot, FiniteProbe* probe);
   Tensor evaluate_hidden(ExecContext& ctx, const Tensor& x_TD);
   void require_input(const char* call, const Tensor& x_TD, bool wanted) const;
-  template <class L>
-  void tell_ready(ExecContext& ctx, L& layer);
+  static void tell_ready(ExecContext& ctx, const std::vector<Parameter*>& parameters);
 
   ModelConfig config_;
   ModelPart part_;
   DType dtype_;
   ParallelRanks ranks_;
-  std::unique_ptr<ExpertDispatcher> dispatcher_;
+  std::vector<std::unique_ptr<ExpertDispatcher>> dispatchers_;  ///< one a layer with experts
   RopeTables rope_;
   std::optional<Embedding> own_embedding_;
   bool embedding_is_borrowed_ = false;  ///< another chunk here adds to its gradient
@@ -101,6 +104,9 @@ class Transformer final : public ModelChunk {
   std::optional<LmHead> head_;
   std::optional<TokenCrossEntropy> loss_;
   std::vector<std::unique_ptr<MtpModule>> mtp_;
+  /// By whose W is the last to add to their gradients; kept, for lists allocate.
+  std::vector<std::vector<Parameter*>> parameters_of_block_, parameters_of_mtp_;
+  std::vector<Parameter*> parameters_of_head_, parameters_of_embedding_;
   StepSums sums_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::unique_ptr<Slot> evaluation_slot_;

@@ -57,6 +57,7 @@ struct ExecContext {
   bool training = true;      ///< false: no backward will follow; layers keep nothing in saved, losses make no gradient
   bool decoding = false;     ///< rows attend to a cache; every tensor-parallel rank holds all of them
   bool recomputing = false;  ///< a forward that was run before: nothing is counted or added to a sum again
+  bool counting_experts = false;  ///< count the experts chosen where nothing is trained, too
   Recompute recompute = Recompute::none;
   GradientListener* gradients = nullptr;  ///< told of every gradient that is complete; null: nobody asks
 

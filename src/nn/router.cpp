@@ -28,10 +28,11 @@ Routing Router::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   const Routing routing{ctx.ops.empty({tokens, top_k}, DType::i32), ctx.empty_acc({tokens, top_k})};
   ctx.ops.router_forward(scores_TE, routing.expert_ids_TK, routing.weights_TK, logits_TE, bias_E_.tensor, config_.args,
                          ctx.compute);
+  if ((ctx.training && !ctx.recomputing) || ctx.counting_experts)
+    ctx.ops.count_experts(expert_counts_E_, routing.expert_ids_TK, ctx.compute);
   if (ctx.training) {
     saved.scores_TE = scores_TE;
     saved.expert_ids_TK = routing.expert_ids_TK;
-    if (!ctx.recomputing) ctx.ops.count_experts(expert_counts_E_, routing.expert_ids_TK, ctx.compute);
     if (config_.balance_loss_alpha != 0.0) add_balance_loss(ctx, saved);
   }
   return routing;
