@@ -90,9 +90,9 @@ std::vector<StateTensor*> MeshModel::states() const {
   return list;
 }
 
-Tensor MeshModel::token_losses(ExecContext& ctx) {
+template <class F>
+Tensor MeshModel::through_pipeline(ExecContext& ctx, const Shape& activations, const F& f) {
   Communicator& pp = mesh_.along(Axis::pp);
-  const Shape activations{ctx.batch.tokens_T.dim(0) / mesh_.size(Axis::tp), config().dim};
   const auto rank_of = [&](int chunk) { return options_.chunk_rank[static_cast<std::size_t>(chunk)]; };
   const auto pass = [&](Communicator::P2p::Kind kind, const Tensor& x_TD, int peer) {
     const Communicator::P2p message{kind, x_TD, peer};
@@ -106,13 +106,30 @@ Tensor MeshModel::token_losses(ExecContext& ctx) {
       x_TD = ctx.empty(activations);
       pass(Communicator::P2p::Kind::recv, x_TD, rank_of(chunk - 1));
     }
-    x_TD = parts_[i]->evaluate(ctx, x_TD);
+    x_TD = f(i, x_TD);
     if (chunk + 1 < num_chunks_ && rank_of(chunk + 1) != pp.rank()) {
       pass(Communicator::P2p::Kind::send, x_TD, rank_of(chunk + 1));
       x_TD = Tensor{};
     }
   }
   return x_TD;
+}
+
+Tensor MeshModel::token_losses(ExecContext& ctx) {
+  return through_pipeline(ctx, {ctx.batch.tokens_T.dim(0) / mesh_.size(Axis::tp), config().dim},
+                          [&](std::size_t i, const Tensor& x_TD) { return parts_[i]->evaluate(ctx, x_TD); });
+}
+
+Tensor MeshModel::decode(ExecContext& ctx, const DecodeRows& rows, std::span<KvCache> caches) {
+  return through_pipeline(ctx, {rows.tokens_R.dim(0), config().dim}, [&](std::size_t i, const Tensor& x_RD) {
+    return parts_[i]->decode(ctx, rows, caches[i], x_RD);
+  });
+}
+
+std::vector<KvCache> MeshModel::make_caches(Backend& ops, std::int64_t num_slots, std::int64_t rows_per_slot) const {
+  std::vector<KvCache> caches;
+  for (const auto& part : parts_) caches.push_back(part->make_cache(ops, num_slots, rows_per_slot));
+  return caches;
 }
 
 std::map<std::string, std::vector<std::int64_t>> MeshModel::expert_loads(Backend& ops, Stream& stream) {

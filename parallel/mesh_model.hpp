@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,13 @@ class MeshModel {
   /// over pp and the layer axis. @returns losses_T (acc, of the whole vocabulary) where the head is, else nothing.
   Tensor token_losses(ExecContext& ctx);
 
+  /// Rows against the caches of this rank's chunks (make_caches), through the pipeline. Collective over pp and the
+  /// layer axis: the same rows along pp and tp. @returns logits_NV (acc) where the head is, else nothing.
+  Tensor decode(ExecContext& ctx, const DecodeRows& rows, std::span<KvCache> caches);
+  std::vector<KvCache> make_caches(Backend& ops, std::int64_t num_slots, std::int64_t rows_per_slot) const;
+  /// The pipeline rank with the head.
+  int head_rank() const { return options_.chunk_rank.back(); }
+
   /// Tokens every expert of every layer with experts served since zero_sums, by layer, over all ranks. For models of
   /// one chunk. Collective over the layer axis.
   std::map<std::string, std::vector<std::int64_t>> expert_loads(Backend& ops, Stream& stream);
@@ -63,6 +71,10 @@ class MeshModel {
   std::string first_nonfinite(ExecContext& ctx) const;
 
  private:
+  /// Runs the chunks of this rank in order, f(part, x), with messages of the given shape between ranks.
+  template <class F>
+  Tensor through_pipeline(ExecContext& ctx, const Shape& activations, const F& f);
+
   MeshModelOptions options_;
   ProcessMesh& mesh_;
   std::string warning_;

@@ -9,6 +9,9 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/data/owned_slices.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/data/zero_optimizer.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mesh_model.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/rollout/advantage.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/rollout/experience.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/rollout/rollout_engine.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/schedule_plan.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/all_to_all_dispatcher.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/node_map.cpp

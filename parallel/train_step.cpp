@@ -72,6 +72,7 @@ StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micr
 
   std::array<double, kNumNumbers> own{};
   std::copy(numbers_.begin(), numbers_.end(), own.begin());
+  const double largest_gap = mesh_.host(Axis::world).max(numbers_[std::size_t{kPolicy} + kPolicyLargestGap]);
   mesh_.host(Axis::world).sum(std::span(numbers_));
   mesh_.host(Axis::layer).sum(std::span(integers_));
   // A sum over ranks is finite only where every part is, so all ranks see it alike.
@@ -82,6 +83,9 @@ StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micr
   result.loss = numbers_[kLoss];
   result.mtp_loss = numbers_[kMtpLoss];
   result.balance_loss = numbers_[kBalanceLoss];
+  std::copy_n(numbers_.begin() + kPolicy, kNumPolicySums, result.policy.begin());
+  result.policy[kPolicyLargestGap] = largest_gap;
+  if (result.policy[kPolicyTokens] > 0.0) result.loss = result.policy[kPolicyLoss];
   result.grad_norm = std::sqrt(numbers_[kSquaredNorm]);
   result.tokens = integers_[0];
   result.expert_load_max_over_mean = worst_expert_load();
@@ -124,6 +128,7 @@ void TrainStep::read_sums(std::int64_t own_tokens) {
   struct Read {
     double loss = 0.0, mtp_loss = 0.0, balance_loss = 0.0;
     float balance_loss_f32 = 0.0F;
+    std::array<double, kNumPolicySums> policy{};
   };
   static constexpr std::size_t kMaxChunks = 64;
   std::array<Read, kMaxChunks> reads{};
@@ -135,21 +140,26 @@ void TrainStep::read_sums(std::int64_t own_tokens) {
     const StepSums& sums = own_chunks_[c]->sums();
     read(reads[c].loss, sums.loss_1);
     read(reads[c].mtp_loss, sums.mtp_loss_1);
+    if (sums.policy_8.defined())
+      ops_.download(std::as_writable_bytes(std::span(reads[c].policy)), sums.policy_8, compute_);
     if (sums.balance_loss_1.dtype() == DType::f32)
       read(reads[c].balance_loss_f32, sums.balance_loss_1);
     else
       read(reads[c].balance_loss, sums.balance_loss_1);
   }
-  read(numbers_[kSquaredNorm], squared_norm_1_);
+  double squared_norm = 0.0;
+  read(squared_norm, squared_norm_1_);
   // The ranks along tp see the same tokens, those along cp parts of them.
   integers_[0] = mesh_.coord(Axis::tp) == 0 && mesh_.coord(Axis::cp) == 0 ? own_tokens : 0;
   for (std::size_t layer = 0; layer < counts_E_.size(); ++layer)
     ops_.download(std::as_writable_bytes(layer_counts(layer)), counts_E_[layer], compute_);
   compute_.synchronize();
-  numbers_[kLoss] = numbers_[kMtpLoss] = numbers_[kBalanceLoss] = 0.0;
+  std::fill(numbers_.begin(), numbers_.end(), 0.0);
+  numbers_[kSquaredNorm] = squared_norm;
   for (std::size_t c = 0; c < own_chunks_.size() && mesh_.coord(Axis::tp) == 0; ++c) {
     numbers_[kLoss] += reads[c].loss;
     numbers_[kMtpLoss] += reads[c].mtp_loss;
+    for (std::size_t i = 0; i < kNumPolicySums; ++i) numbers_[kPolicy + i] += reads[c].policy[i];
     if (mesh_.coord(Axis::cp) == 0)
       numbers_[kBalanceLoss] += reads[c].balance_loss + static_cast<double>(reads[c].balance_loss_f32);
   }

@@ -11,6 +11,7 @@
 // Every function but state() and shards() is collective.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -43,8 +44,9 @@ struct StepResult {
   double balance_loss = 0.0;  ///< summed over layers
   double grad_norm = 0.0;     ///< before clipping
   bool clipped = false, skipped = false;
-  double expert_load_max_over_mean = 0.0;  ///< of the worst layer; 0 without experts
-  std::int64_t tokens = 0;                 ///< of the global batch
+  std::array<double, kNumPolicySums> policy{};  ///< of a policy update, by PolicySum, over the global batch
+  double expert_load_max_over_mean = 0.0;       ///< of the worst layer; 0 without experts
+  std::int64_t tokens = 0;                      ///< of the global batch
 };
 
 class TrainStep {
@@ -83,7 +85,14 @@ class TrainStep {
 
  private:
   /// The numbers that are read and summed once a step.
-  enum Number : std::size_t { kLoss, kMtpLoss, kBalanceLoss, kSquaredNorm, kNumNumbers };
+  enum Number : std::size_t {
+    kLoss,
+    kMtpLoss,
+    kBalanceLoss,
+    kSquaredNorm,
+    kPolicy,
+    kNumNumbers = kPolicy + kNumPolicySums
+  };
 
   /// Starts the reduction of a bucket when its last gradient is complete, beside what is left of the backward.
   struct ReduceWhenReady final : GradientListener {

@@ -65,6 +65,32 @@ struct RouterArgs {
   bool group_score_is_max = false;
 };
 
+enum class PolicyObjective : std::uint8_t { clipped, gspo, cispo };
+
+/// Objective of a policy update, per token of weight w and advantage A; rho = exp(logp - old).
+/// clipped: -min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A) (PPO, GRPO and its variants; DeepSeekMath, arXiv
+/// 2402.03300). gspo: the same with the sequence's mean log-ratio (arXiv 2507.18071). cispo: -min(rho, clip_high) A
+/// logp with the ratio held constant (arXiv 2506.13585). Plus kl_beta times k3 of the reference (Schulman 2020).
+struct PolicyGradientArgs {
+  PolicyObjective objective = PolicyObjective::clipped;
+  double clip_low = 0.2, clip_high = 0.2;
+  double ratio_bound = 0.0;  ///< rho is bounded by it before the clip, for A < 0 too; 0: not (INTELLECT-2's delta)
+  double kl_beta = 0.0;
+};
+
+/// What policy_gradient adds up over the tokens that count.
+enum PolicySum : std::size_t {
+  kPolicyLoss,        ///< weighted objective
+  kPolicyKl,          ///< k3 to the reference
+  kPolicyClipped,     ///< tokens whose ratio was cut
+  kPolicyTokens,      ///< tokens
+  kPolicyRatio,       ///< rho
+  kPolicyGap,         ///< |logp - old|
+  kPolicyLargestGap,  ///< its maximum
+  kPolicySurprise,    ///< -logp: estimates the entropy
+  kNumPolicySums
+};
+
 struct AdamWArgs {
   double lr = 0.0, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.0;
   std::int64_t step = 1;  ///< 1 for the first update (bias correction)
@@ -248,6 +274,13 @@ class Backend {
   virtual void cross_entropy_part_backward(Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& lse_T,
                                            const Tensor& local_targets_T, const Tensor& loss_weights_T,
                                            Stream& stream) = 0;
+  /// weights_T = what cross_entropy's gradient is to be weighted with so that it is that of the policy objective, from
+  /// losses_T = -log p. sums_8 (f64) += by PolicySum (a maximum for kPolicyLargestGap). Tokens of loss_weights_T 0 get
+  /// weight 0. All but sums of one type (acc). ref_logprobs_T undefined: no reference. sequence_ids_T (i32, runs of
+  /// equal ids): for gspo, whose whole sequences must be in the call.
+  virtual void policy_gradient(Tensor weights_T, Tensor sums_8, const Tensor& losses_T, const Tensor& old_logprobs_T,
+                               const Tensor& ref_logprobs_T, const Tensor& advantages_T, const Tensor& loss_weights_T,
+                               const Tensor& sequence_ids_T, const PolicyGradientArgs& args, Stream& stream) = 0;
   /// out_1 (f64) += sum_t a_T[t] * b_T[t] (b undefined: 1), in a fixed order.
   virtual void weighted_sum(Tensor out_1, const Tensor& a_T, const Tensor& b_T, Stream& stream) = 0;
 

@@ -17,6 +17,45 @@ std::int64_t TokenCrossEntropy::chunk_rows(std::int64_t vocab_size, std::int64_t
   return std::max(kMinChunkRows, chunk_logits / vocab_size);
 }
 
+Tensor TokenCrossEntropy::tempered_logits(ExecContext& ctx, const Tensor& h_TD) {
+  const Tensor logits_TV = head_.logits(ctx, h_TD);
+  if (ctx.batch.temperature != 1.0) ctx.ops.scale(logits_TV, 1.0 / ctx.batch.temperature, ctx.compute);
+  return logits_TV;
+}
+
+TokenCrossEntropy::CutSoftmax TokenCrossEntropy::losses_of(ExecContext& ctx, const Rows& rows,
+                                                           const Tensor& logits_TV) {
+  if (head_.ranks().tp_size() == 1) {
+    ctx.ops.cross_entropy(rows.losses_T, Tensor{}, logits_TV, rows.targets_T, rows.loss_weights_T, ctx.compute);
+    return {};
+  }
+  const std::int64_t tokens = logits_TV.dim(0);
+  Communicator& tp = head_.ranks().tp();
+  const CutSoftmax softmax{ctx.empty_acc({tokens}), ctx.ops.empty({tokens}, DType::i32)};
+  ctx.ops.local_ids(softmax.local_targets_T, rows.targets_T, head_.first_token(), head_.vocab_size(), ctx.compute);
+  const Tensor part_T2 = ctx.empty_acc({tokens, 2}), parts_PT2 = ctx.empty_acc({tp.size() * tokens, 2});
+  ctx.ops.cross_entropy_part(part_T2, logits_TV, softmax.local_targets_T, ctx.compute);
+  tp.all_gather(parts_PT2, part_T2, ctx.compute);
+  ctx.ops.cross_entropy_merge(rows.losses_T, softmax.lse_T, parts_PT2, rows.loss_weights_T, ctx.compute);
+  return softmax;
+}
+
+void TokenCrossEntropy::backward_rows(ExecContext& ctx, const Rows& rows, const CutSoftmax& softmax,
+                                      const Tensor& logits_TV, const Tensor& h_TD, Tensor dh_TD) {
+  if (softmax.lse_T.defined())
+    ctx.ops.cross_entropy_part_backward(logits_TV, logits_TV, softmax.lse_T, softmax.local_targets_T,
+                                        rows.loss_weights_T, ctx.compute);
+  else
+    ctx.ops.cross_entropy(rows.losses_T, logits_TV, logits_TV, rows.targets_T, rows.loss_weights_T, ctx.compute);
+  if (ctx.batch.temperature != 1.0) ctx.ops.scale(logits_TV, 1.0 / ctx.batch.temperature, ctx.compute);
+  Tensor dlogits_TV = logits_TV;
+  if (dlogits_TV.dtype() != ctx.dtype) {  // bf16: the products of the backward take the compute type
+    dlogits_TV = ctx.empty(logits_TV.shape());
+    ctx.ops.copy(dlogits_TV, logits_TV, ctx.compute);
+  }
+  head_.backward(ctx, dlogits_TV, h_TD, dh_TD);
+}
+
 Tensor TokenCrossEntropy::forward(ExecContext& ctx, const Tensor& h_TD, const Tensor& targets_T,
                                   const Tensor& loss_weights_T, Tensor loss_1, Saved& saved) {
   const ParallelRanks& ranks = head_.ranks();
@@ -26,20 +65,11 @@ Tensor TokenCrossEntropy::forward(ExecContext& ctx, const Tensor& h_TD, const Te
   if (ctx.training) saved.dh_TD = ctx.empty(all_TD.shape());
   for (std::int64_t begin = 0; begin < tokens; begin += rows_at_once) {
     const std::int64_t end = std::min(begin + rows_at_once, tokens);
-    const Tensor h_chunk = all_TD.rows(begin, end);
-    const Tensor logits = head_.logits(ctx, h_chunk);
-    Tensor dlogits = ctx.training ? logits : Tensor{};
+    const Tensor h_chunk = all_TD.rows(begin, end), logits = tempered_logits(ctx, h_chunk);
     const Rows rows{losses_T.rows(begin, end), targets_T.rows(begin, end), loss_weights_T.rows(begin, end)};
-    if (ranks.tp_size() == 1)
-      ctx.ops.cross_entropy(rows.losses_T, dlogits, logits, rows.targets_T, rows.loss_weights_T, ctx.compute);
-    else
-      cut_cross_entropy(ctx, rows, logits);
-    if (!ctx.training) continue;
-    if (dlogits.dtype() != ctx.dtype) {  // bf16: the products of the backward take the compute type
-      dlogits = ctx.empty(logits.shape());
-      ctx.ops.copy(dlogits, logits, ctx.compute);
-    }
-    head_.backward(ctx, dlogits, h_chunk, saved.dh_TD.rows(begin, end));
+    CutSoftmax softmax;
+    if (!ctx.training || ranks.tp_size() > 1) softmax = losses_of(ctx, rows, logits);  // else one pass does both
+    if (ctx.training) backward_rows(ctx, rows, softmax, logits, h_chunk, saved.dh_TD.rows(begin, end));
   }
   if (ctx.training) saved.dh_TD = ranks.sum_scatter(ctx, saved.dh_TD);
   if (ctx.recomputing) return losses_T;
@@ -47,18 +77,37 @@ Tensor TokenCrossEntropy::forward(ExecContext& ctx, const Tensor& h_TD, const Te
   return losses_T;
 }
 
-void TokenCrossEntropy::cut_cross_entropy(ExecContext& ctx, const Rows& rows, const Tensor& logits_TV) {
-  const std::int64_t tokens = logits_TV.dim(0);
-  Communicator& tp = head_.ranks().tp();
-  const Tensor local_targets_T = ctx.ops.empty({tokens}, DType::i32);
-  ctx.ops.local_ids(local_targets_T, rows.targets_T, head_.first_token(), head_.vocab_size(), ctx.compute);
-  const Tensor part_T2 = ctx.empty_acc({tokens, 2}), parts_PT2 = ctx.empty_acc({tp.size() * tokens, 2});
-  ctx.ops.cross_entropy_part(part_T2, logits_TV, local_targets_T, ctx.compute);
-  tp.all_gather(parts_PT2, part_T2, ctx.compute);
-  const Tensor lse_T = ctx.empty_acc({tokens});
-  ctx.ops.cross_entropy_merge(rows.losses_T, lse_T, parts_PT2, rows.loss_weights_T, ctx.compute);
-  if (ctx.training)
-    ctx.ops.cross_entropy_part_backward(logits_TV, logits_TV, lse_T, local_targets_T, rows.loss_weights_T, ctx.compute);
+void TokenCrossEntropy::forward_policy(ExecContext& ctx, const Tensor& h_TD, Tensor sums_8, Saved& saved) {
+  const MicroBatch& batch = ctx.batch;
+  const MicroBatch::PolicyRows& policy = *batch.policy;
+  const ParallelRanks& ranks = head_.ranks();
+  const Tensor all_TD = ranks.gather(ctx, h_TD);
+  const std::int64_t tokens = all_TD.dim(0), rows_at_once = chunk_rows(head_.vocab_size(), chunk_logits_);
+  const Tensor losses_T = ctx.empty_acc({tokens}), weights_T = ctx.empty_acc({tokens});
+  saved.dh_TD = ctx.empty(all_TD.shape());
+  const auto weigh = [&](std::int64_t begin, std::int64_t end) {
+    const auto part = [&](const Tensor& tensor) { return tensor.defined() ? tensor.rows(begin, end) : tensor; };
+    ctx.ops.policy_gradient(weights_T.rows(begin, end), sums_8, losses_T.rows(begin, end), part(policy.old_logprobs_T),
+                            part(policy.ref_logprobs_T), part(policy.advantages_T), part(batch.loss_weights_T),
+                            part(policy.sequence_ids_T), policy.args, ctx.compute);
+  };
+  // A ratio of whole sequences needs all log-probabilities first: the head is run twice then.
+  const bool whole_first = policy.args.objective == PolicyObjective::gspo;
+  for (int pass = whole_first ? 0 : 1; pass < 2; ++pass) {
+    for (std::int64_t begin = 0; begin < tokens; begin += rows_at_once) {
+      const std::int64_t end = std::min(begin + rows_at_once, tokens);
+      const Tensor h_chunk = all_TD.rows(begin, end), logits = tempered_logits(ctx, h_chunk);
+      Rows rows{losses_T.rows(begin, end), batch.targets_T.rows(begin, end), batch.loss_weights_T.rows(begin, end)};
+      const CutSoftmax softmax = losses_of(ctx, rows, logits);
+      if (pass == 0) continue;
+      if (!whole_first) weigh(begin, end);
+      rows.loss_weights_T = weights_T.rows(begin, end);
+      rows.losses_T = ctx.empty_acc({end - begin});  // what the gradient's pass would write over
+      backward_rows(ctx, rows, softmax, logits, h_chunk, saved.dh_TD.rows(begin, end));
+    }
+    if (pass == 0) weigh(0, tokens);
+  }
+  saved.dh_TD = ranks.sum_scatter(ctx, saved.dh_TD);
 }
 
 Tensor TokenCrossEntropy::backward_input(Saved& saved) {

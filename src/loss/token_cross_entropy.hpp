@@ -29,6 +29,8 @@ class TokenCrossEntropy {
   /// @returns losses_T (acc): -log p(target) of each token, 0 where its weight is 0.
   Tensor forward(ExecContext& ctx, const Tensor& h_TD, const Tensor& targets_T, const Tensor& loss_weights_T,
                  Tensor loss_1, Saved& saved);
+  /// A policy update on ctx.batch (training): sums_8 += by PolicySum. Keeps dh, adds dW.
+  void forward_policy(ExecContext& ctx, const Tensor& h_TD, Tensor sums_8, Saved& saved);
   /// The gradient of h_TD; the caller's from here on.
   Tensor backward_input(Saved& saved);
 
@@ -36,8 +38,17 @@ class TokenCrossEntropy {
   struct Rows {
     Tensor losses_T, targets_T, loss_weights_T;
   };
-  /// losses of a chunk whose logits are cut over tp; in training the logits become their gradient.
-  void cut_cross_entropy(ExecContext& ctx, const Rows& rows, const Tensor& logits_TV);
+  /// What a cut softmax leaves for its gradient.
+  struct CutSoftmax {
+    Tensor lse_T, local_targets_T;
+  };
+  /// Logits of a chunk, divided by the temperature.
+  Tensor tempered_logits(ExecContext& ctx, const Tensor& h_TD);
+  /// losses of a chunk of logits, whole or cut over tp.
+  CutSoftmax losses_of(ExecContext& ctx, const Rows& rows, const Tensor& logits_TV);
+  /// The logits become their gradient, weighted by rows.loss_weights_T; it goes on to dh_TD and the head's dW.
+  void backward_rows(ExecContext& ctx, const Rows& rows, const CutSoftmax& softmax, const Tensor& logits_TV,
+                     const Tensor& h_TD, Tensor dh_TD);
 
   LmHead& head_;
   std::int64_t chunk_logits_;

@@ -15,6 +15,7 @@ struct StepSums {
   Tensor mtp_loss_1;      ///< f64: sum of the weighted MTP losses (lambda included)
   Tensor balance_loss_1;  ///< acc: sequence-wise balance loss summed over layers, averaged over micro-batches by its
                           ///< weight
+  Tensor policy_8;        ///< f64, by PolicySum; all zero where no policy is trained
   std::vector<Tensor> expert_counts_E;  ///< i64, one per MoE layer (MTP modules last)
 };
 

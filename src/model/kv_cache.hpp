@@ -14,7 +14,15 @@ namespace athanor {
 
 class KvCache {
  public:
-  KvCache(Backend& ops, const ModelConfig& config, DType dtype, std::int64_t num_slots, std::int64_t rows_per_slot);
+  /// @param num_layers  of the chunk that uses it.   @param tp  ranks among which the key/value heads are cut.
+  KvCache(Backend& ops, const ModelConfig& config, DType dtype, std::int64_t num_slots, std::int64_t rows_per_slot,
+          std::int64_t num_layers, int tp);
+  /// Of a whole model on one rank.
+  KvCache(Backend& ops, const ModelConfig& config, DType dtype, std::int64_t num_slots, std::int64_t rows_per_slot)
+      : KvCache(ops, config, dtype, num_slots, rows_per_slot, config.num_layers, 1) {}
+
+  /// In every layer: row to_R[r] = row from_R[r] (i32). No row is both.
+  void copy_rows(Backend& ops, const Tensor& from_R, const Tensor& to_R, Stream& stream);
 
   LayerCache& layer(std::int64_t index) { return layers_[static_cast<std::size_t>(index)]; }
   std::int64_t num_slots() const { return num_slots_; }

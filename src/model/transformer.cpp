@@ -15,6 +15,7 @@ struct Transformer::Slot {
   RmsNorm::Saved final_norm;
   TokenCrossEntropy::Saved loss;
   std::vector<MtpModule::Saved> mtp;
+  std::size_t mtp_run = 0;  ///< modules that ran in the forward
 };
 
 /// Counts what is not finite along a forward; read once at the end.
@@ -114,6 +115,7 @@ Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, S
   sums_.loss_1 = ops.empty({1}, DType::f64);
   sums_.mtp_loss_1 = ops.empty({1}, DType::f64);
   sums_.balance_loss_1 = ops.empty({1}, accumulation_dtype(dtype));
+  sums_.policy_8 = ops.empty({kNumPolicySums}, DType::f64);
   const auto give_sums = [&](Block& block) {
     if (block.router() == nullptr) return;
     sums_.expert_counts_E.push_back(ops.empty({config_.num_routed_experts}, DType::i64));
@@ -145,7 +147,7 @@ void Transformer::check_batch(const ExecContext& ctx) const {
     throw Error(fmt::format("Transformer: {} sequences of {} tokens over {} ranks, but tokens are {}",
                             batch.num_sequences, batch.tokens_per_sequence, ranks_.cp_size(),
                             batch.tokens_T.to_string()));
-  if (part_.has_head && batch.mtp.size() != mtp_.size() && (ctx.training || !batch.mtp.empty()))
+  if (part_.has_head && batch.mtp.size() != mtp_.size() && ((ctx.training && !batch.policy) || !batch.mtp.empty()))
     throw Error(fmt::format("Transformer: model.mtp_depth = {}, but the micro-batch has rows for {}", mtp_.size(),
                             batch.mtp.size()));
 }
@@ -186,7 +188,11 @@ Tensor Transformer::forward(ExecContext& ctx, int micro_batch, const Tensor& x_T
   const MicroBatch& batch = ctx.batch;
   Tensor h_TD = forward_hidden(ctx, x_TD, saved, nullptr);
   if (!part_.has_head) return h_TD;
-  loss_->forward(ctx, h_TD, batch.targets_T, batch.loss_weights_T, sums_.loss_1, saved.loss);
+  if (batch.policy)
+    loss_->forward_policy(ctx, h_TD, sums_.policy_8, saved.loss);
+  else
+    loss_->forward(ctx, h_TD, batch.targets_T, batch.loss_weights_T, sums_.loss_1, saved.loss);
+  saved.mtp_run = batch.mtp.size();
   for (std::size_t k = 0; k < batch.mtp.size(); ++k)
     h_TD = mtp_[k]->forward(ctx, h_TD, batch.mtp[k], sums_.mtp_loss_1, saved.mtp[k]);
   return {};
@@ -198,7 +204,7 @@ Tensor Transformer::backward_input(ExecContext& ctx, int micro_batch, const Tens
   Tensor dh_TD = dy_TD;
   if (part_.has_head) {
     // From the last MTP module to the first: each passes to the state it fed on, whose own loss adds its part.
-    for (std::size_t k = mtp_.size(); k-- > 0;) {
+    for (std::size_t k = saved.mtp_run; k-- > 0;) {
       if (!dh_TD.defined()) dh_TD = loss_->backward_input(saved.mtp[k].loss);
       const Tensor dloss_TD = loss_->backward_input(k > 0 ? saved.mtp[k - 1].loss : saved.loss);
       dh_TD = mtp_[k]->backward_input(ctx, dh_TD, dloss_TD, saved.mtp[k]);
@@ -218,7 +224,7 @@ void Transformer::tell_ready(ExecContext& ctx, const std::vector<Parameter*>& pa
 void Transformer::backward_weight(ExecContext& ctx, int micro_batch) {
   Slot& saved = slot(micro_batch);
   for (std::size_t k = mtp_.size(); k-- > 0;) {
-    mtp_[k]->backward_weight(ctx, saved.mtp[k]);
+    if (k < saved.mtp_run) mtp_[k]->backward_weight(ctx, saved.mtp[k]);
     tell_ready(ctx, parameters_of_mtp_[k]);
   }
   if (part_.has_head) {
@@ -249,20 +255,22 @@ Tensor Transformer::evaluate(ExecContext& ctx, const Tensor& x_TD) {
 
 Tensor Transformer::logits(ExecContext& ctx) { return head_->logits(ctx, evaluate_hidden(ctx, Tensor{})); }
 
-Tensor Transformer::decode(ExecContext& caller, const DecodeRows& rows, KvCache& cache) {
+Tensor Transformer::decode(ExecContext& caller, const DecodeRows& rows, KvCache& cache, const Tensor& x_RD) {
   if (caller.training) throw Error("Transformer::decode: wanted a context with training = false");
   ExecContext ctx = caller;
   ctx.decoding = true;
   Slot& scratch = *evaluation_slot_;
-  Tensor h_RD = embedding_->forward(ctx, rows.tokens_R, scratch.embedding);
+  require_input("decode", x_RD, !part_.has_embedding);
+  Tensor h_RD = part_.has_embedding ? embedding_->forward(ctx, rows.tokens_R, scratch.embedding) : x_RD;
   for (std::size_t l = 0; l < blocks_.size(); ++l)
     h_RD = blocks_[l]->decode(ctx, h_RD, rows, cache.layer(static_cast<std::int64_t>(l)), scratch.blocks[l]);
+  if (!part_.has_head) return h_RD;
   if (rows.logit_rows_N.defined()) {
     const Tensor wanted_ND = ctx.empty({rows.logit_rows_N.dim(0), h_RD.dim(1)});
     ctx.ops.gather_rows(wanted_ND, h_RD, rows.logit_rows_N, ctx.compute);
     h_RD = wanted_ND;
   }
-  return head_->logits(ctx, final_norm_->forward(ctx, h_RD, scratch.final_norm));
+  return head_->whole_logits(ctx, final_norm_->forward(ctx, h_RD, scratch.final_norm));
 }
 
 std::string Transformer::first_nonfinite_layer(ExecContext& ctx) {

@@ -65,8 +65,15 @@ class Transformer final : public ModelChunk {
   /// logits_TV (acc) of ctx.batch, all at once: for small batches.
   Tensor logits(ExecContext& ctx);
   /// Runs rows against the cache and appends them to it: prefill and decode steps, mixed as one likes.
-  /// @returns logits_RV (acc) of the rows (of rows.logit_rows_N where that is defined).
-  Tensor decode(ExecContext& ctx, const DecodeRows& rows, KvCache& cache);
+  /// @param x_RD  what the chunk before returned; undefined for the first.
+  /// @returns logits_RV (acc, of the whole vocabulary) of the rows (of rows.logit_rows_N where that is defined); what
+  /// the next chunk takes where there is one.
+  Tensor decode(ExecContext& ctx, const DecodeRows& rows, KvCache& cache, const Tensor& x_RD = {});
+  /// A cache for the layers and heads held here.
+  KvCache make_cache(Backend& ops, std::int64_t num_slots, std::int64_t rows_per_slot) const {
+    return KvCache(ops, config_, dtype_, num_slots, rows_per_slot, part_.layer_end - part_.layer_begin,
+                   ranks_.tp_size());
+  }
 
   /// Runs a forward of ctx.batch and names the first layer whose output is not finite ("layers.3.attention"); empty
   /// when all are. Synchronizes.

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <concepts>
+#include <optional>
 #include <vector>
 
 #include "src/backend/backend.hpp"
@@ -38,6 +39,16 @@ struct MicroBatch {
     Tensor gathered_order_K;  ///< i32: its inverse
   } context;
   std::int64_t num_sequences = 0, tokens_per_sequence = 0;  ///< of whole sequences
+  double temperature = 1.0;                                 ///< logits are divided by it before the softmax
+  /// A policy update in place of next-token prediction: loss_weights_T are 0 but on completion tokens.
+  struct PolicyRows {
+    Tensor old_logprobs_T;  ///< acc: of the target, by the policy that sampled it
+    Tensor ref_logprobs_T;  ///< acc: by the reference policy; undefined: none
+    Tensor advantages_T;    ///< acc
+    Tensor sequence_ids_T;  ///< i32; undefined: each token for itself
+    PolicyGradientArgs args;
+  };
+  std::optional<PolicyRows> policy;
   double balance_weight = 1.0;  ///< of the sequence-wise balance loss: sequences here / sequences of the global batch
 };
 

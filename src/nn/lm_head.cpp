@@ -22,6 +22,22 @@ Tensor LmHead::logits(ExecContext& ctx, const Tensor& h_TD) {
   return logits_TV;
 }
 
+Tensor LmHead::whole_logits(ExecContext& ctx, const Tensor& h_TD) {
+  const Tensor part_TV = logits(ctx, h_TD);
+  const std::int64_t ranks = ranks_.tp_size(), tokens = part_TV.dim(0), part = part_TV.dim(1);
+  if (ranks == 1) return part_TV;
+  const Tensor gathered = ctx.empty_acc({ranks * tokens, part});
+  ranks_.tp().all_gather(gathered, part_TV, ctx.compute);
+  // From rank by rank to token by token.
+  std::vector<std::int32_t> order;
+  for (std::int64_t t = 0; t < tokens; ++t)
+    for (std::int64_t rank = 0; rank < ranks; ++rank) order.push_back(static_cast<std::int32_t>(rank * tokens + t));
+  const Tensor order_R = upload_vector<std::int32_t>(ctx.ops, order, {ranks * tokens}, ctx.compute);
+  const Tensor ordered = ctx.empty_acc({ranks * tokens, part});
+  ctx.ops.gather_rows(ordered, gathered, order_R, ctx.compute);
+  return ordered.reshaped({tokens, ranks * part});
+}
+
 void LmHead::backward(ExecContext& ctx, const Tensor& dlogits_TV, const Tensor& h_TD, Tensor dh_TD) {
   ctx.ops.gemm(dh_TD, dlogits_TV, Transpose::no, weight_VD_->weight, Transpose::no, false, ctx.compute);
   ctx.ops.gemm(weight_VD_->grad, dlogits_TV, Transpose::yes, h_TD, Transpose::no, true, ctx.compute);

@@ -23,6 +23,8 @@ class LmHead {
   /// logits (acc) of the given rows.
   void logits_into(ExecContext& ctx, const Tensor& h_TD, Tensor logits_TV);
   Tensor logits(ExecContext& ctx, const Tensor& h_TD);
+  /// The logits of the whole vocabulary on every rank of tp. Collective over tp.
+  Tensor whole_logits(ExecContext& ctx, const Tensor& h_TD);
   /// dh and dW += of the given rows; dlogits in the compute type.
   void backward(ExecContext& ctx, const Tensor& dlogits_TV, const Tensor& h_TD, Tensor dh_TD);
 

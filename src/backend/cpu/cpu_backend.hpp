@@ -92,6 +92,9 @@ class CpuBackend final : public Backend {
   void cross_entropy_part_backward(Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& lse_T,
                                    const Tensor& local_targets_T, const Tensor& loss_weights_T,
                                    Stream& stream) override;
+  void policy_gradient(Tensor weights_T, Tensor sums_8, const Tensor& losses_T, const Tensor& old_logprobs_T,
+                       const Tensor& ref_logprobs_T, const Tensor& advantages_T, const Tensor& loss_weights_T,
+                       const Tensor& sequence_ids_T, const PolicyGradientArgs& args, Stream& stream) override;
   void weighted_sum(Tensor out_1, const Tensor& a_T, const Tensor& b_T, Stream& stream) override;
   void sum_squares(Tensor out_1, const Tensor& x, Stream& stream) override;
   void count_nonfinite(Tensor out_1, const Tensor& x, Stream& stream) override;

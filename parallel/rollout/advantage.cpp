@@ -1,0 +1,54 @@
+#include "parallel/rollout/advantage.hpp"
+
+#include <cmath>
+
+namespace athanor {
+
+GroupAdvantages group_advantages(std::span<const std::optional<double>> rewards, AdvantageKind kind, double eps) {
+  GroupAdvantages result;
+  result.advantages.resize(rewards.size(), 0.0);
+  double sum = 0.0, count = 0.0;
+  for (const auto& reward : rewards) {
+    if (!reward) {
+      ++result.unscored;
+      continue;
+    }
+    sum += *reward;
+    count += 1.0;
+  }
+  if (count < 2.0) {
+    result.zero_spread = true;
+    return result;
+  }
+  const double mean = sum / count;
+  double squares = 0.0;
+  for (const auto& reward : rewards)
+    if (reward) squares += (*reward - mean) * (*reward - mean);
+  result.zero_spread = squares == 0.0;
+  if (result.zero_spread) return result;
+  const double deviation = std::sqrt(squares / (count - 1.0));
+  for (std::size_t i = 0; i < rewards.size(); ++i) {
+    if (!rewards[i]) continue;
+    const double above = *rewards[i] - mean;
+    switch (kind) {
+      case AdvantageKind::group:
+        result.advantages[i] = above / (deviation + eps);
+        break;
+      case AdvantageKind::mean_only:
+        result.advantages[i] = above;
+        break;
+      case AdvantageKind::rloo:
+        result.advantages[i] = above * count / (count - 1.0);
+        break;
+    }
+  }
+  return result;
+}
+
+void whiten(std::span<double> advantages, double mean, double variance) {
+  const double scale = 1.0 / std::sqrt(variance + 1e-8);
+  for (double& advantage : advantages)
+    if (advantage != 0.0) advantage = (advantage - mean) * scale;
+}
+
+}  // namespace athanor

@@ -1,0 +1,254 @@
+// Rollouts: what is sampled depends on the weights and the seed alone, and its log-probabilities are those of training.
+#include "parallel/rollout/rollout_engine.hpp"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "parallel/data/owned_slices.hpp"
+#include "parallel/pipeline/schedule_plan.hpp"
+#include "parallel/rollout/advantage.hpp"
+#include "parallel/rollout/experience.hpp"
+#include "parallel/train_step.hpp"
+#include "src/base/error.hpp"
+#include "src/text/byte_tokenizer.hpp"
+#include "tests/parallel/tensor_values.hpp"
+
+namespace athanor {
+namespace {
+
+using testing::values_of;
+
+ModelConfig tiny(AttentionKind attention) {
+  ModelConfig config;
+  config.vocab_size = 264;
+  config.dim = 16;
+  config.num_layers = 4;
+  config.max_positions = 64;
+  config.init_std = 0.3;
+  config.attention = attention;
+  config.num_heads = 4;
+  config.kv_lora_rank = 8;
+  config.qk_nope_head_dim = config.qk_rope_head_dim = config.v_head_dim = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 4;
+  config.inter_dim = 24;
+  config.num_routed_experts = 8;
+  config.experts_per_token = 2;
+  config.moe_inter_dim = 8;
+  config.mtp_depth = attention == AttentionKind::mla ? 1 : 0;
+  return config;
+}
+
+struct Job {
+  Job(const HostGroup& group, const MeshShape& shape, const ModelConfig& config, const std::string& schedule = "1f1b")
+      : ops(make_backend("cpu")),
+        compute(ops->make_stream()),
+        comm(ops->make_stream()),
+        mesh(group, shape, *ops, true),
+        plan{schedule},
+        model(*ops, mesh, {.config = config, .dtype = DType::f64, .chunk_rank = plan.chunk_rank(mesh.size(Axis::pp))},
+              *compute),
+        store(*ops, model.parameters(), {.pad_elements = ReductionRanks(mesh).bucket_pad()}, *compute),
+        step(*ops, model.chunks(), store, mesh, {}, DType::f64, *compute, *comm, plan, config.dim) {
+    store.initialize(7, *compute);
+    step.start();
+  }
+  /// This rank's share of the prompts, over dp and cp.
+  std::vector<RolloutPrompt> share(const std::vector<RolloutPrompt>& all) {
+    std::vector<RolloutPrompt> mine;
+    const auto ranks = static_cast<std::size_t>(mesh.size(Axis::data)),
+               rank = static_cast<std::size_t>(mesh.coord(Axis::data));
+    for (std::size_t i = all.size() * rank / ranks; i < all.size() * (rank + 1) / ranks; ++i) mine.push_back(all[i]);
+    return mine;
+  }
+
+  std::unique_ptr<Backend> ops;
+  std::unique_ptr<Stream> compute, comm;
+  ProcessMesh mesh;
+  SchedulePlan plan;
+  MeshModel model;
+  ParameterStore store;
+  TrainStep step;
+};
+
+std::vector<RolloutPrompt> prompts() {
+  std::vector<RolloutPrompt> list;
+  for (std::int64_t i = 0; i < 5; ++i) {
+    RolloutPrompt prompt{100 + i, {}};
+    for (std::int64_t t = 0; t < 3 + 2 * i; ++t)
+      prompt.tokens.push_back(static_cast<std::int32_t>((37 * i + 11 * t) % 256));
+    list.push_back(prompt);
+  }
+  return list;
+}
+
+RolloutOptions sampled() {
+  RolloutOptions options;
+  options.max_new_tokens = 20;
+  options.group_size = 3;
+  options.seed = 5;
+  for (std::int32_t id = 0; id < 16; ++id) options.stop_ids.push_back(id);
+  return options;
+}
+
+std::vector<MeshShape> layouts() {
+  return {{.dp = 1},
+          {.dp = 2},
+          {.dp = 1, .tp = 2},
+          {.dp = 2, .ep = 2},
+          {.pp = 2, .dp = 1},
+          {.dp = 1, .cp = 2},
+          {.dp = 2, .tp = 2, .ep = 4},
+          {.pp = 2, .dp = 2, .ep = 2},
+          {.pp = 2, .dp = 1, .tp = 2}};
+}
+
+// The same completions on every layout as on one rank with another number of slots, greedy and sampled.
+TEST(Rollout, DoesNotDependOnTheMesh) {
+  HostGroup world = HostGroup::world(), self = HostGroup::self();
+  for (const AttentionKind attention : {AttentionKind::mla, AttentionKind::gqa})
+    for (const MeshShape& shape : layouts()) {
+      if (shape.pp * shape.dp * shape.cp * shape.tp != world.size()) continue;
+      SCOPED_TRACE(fmt::format("pp {} dp {} cp {} tp {} ep {}", shape.pp, shape.dp, shape.cp, shape.tp, shape.ep));
+      Job cut(world, shape, tiny(attention)), alone(self, {}, tiny(attention));
+      for (const double temperature : {1.0, 0.0}) {
+        RolloutOptions options = sampled();
+        options.sampling.temperature = temperature;
+        RolloutEngine few(*cut.ops, cut.model, cut.mesh, 4, 64, nullptr, *cut.compute);
+        RolloutEngine many(*alone.ops, alone.model, alone.mesh, 32, 64, nullptr, *alone.compute);
+        const auto mine = cut.share(prompts());
+        const auto a = few.generate(mine, options), b = many.generate(mine, options);
+        ASSERT_EQ(a.size(), b.size());
+        for (std::size_t i = 0; i < a.size(); ++i) {
+          EXPECT_EQ(a[i].tokens, b[i].tokens) << i;
+          EXPECT_EQ(a[i].sibling, b[i].sibling);
+          EXPECT_EQ(a[i].end, b[i].end);
+          for (std::size_t t = 0; t < std::min(a[i].logprobs.size(), b[i].logprobs.size()); ++t)
+            EXPECT_NEAR(a[i].logprobs[t], b[i].logprobs[t], 1e-10);
+        }
+      }
+    }
+}
+
+std::vector<Experience> experiences(const std::vector<RolloutPrompt>& given,
+                                    const std::vector<Completion>& completions) {
+  std::vector<Experience> list;
+  for (const Completion& completion : completions)
+    list.push_back({.prompt = given[static_cast<std::size_t>(completion.prompt)].tokens,
+                    .completion = completion.tokens,
+                    .logprobs = completion.logprobs,
+                    .ref_logprobs = {},
+                    .advantage = static_cast<double>(completion.sibling) - 1.0});
+  return list;
+}
+
+// The log-probabilities that came with the samples are those of the training forward, packed in rows.
+TEST(Rollout, LogProbabilitiesAreThoseOfTraining) {
+  HostGroup self = HostGroup::self();
+  if (HostGroup::world().size() > 1) return;
+  for (const double temperature : {1.0, 0.7}) {
+    Job job(self, {}, tiny(AttentionKind::mla));
+    RolloutOptions options = sampled();
+    options.sampling.temperature = temperature;
+    RolloutEngine engine(*job.ops, job.model, job.mesh, 16, 64, nullptr, *job.compute);
+    const auto completions = engine.generate(prompts(), options);
+    const auto list = experiences(prompts(), completions);
+    std::vector<const Experience*> batch;
+    for (const Experience& experience : list) batch.push_back(&experience);
+    ExperienceBatcher batcher(*job.ops,
+                              {.row_tokens = 40, .rows_per_batch = 4, .temperature = temperature, .acc = DType::f64});
+    const auto micro_batches = batcher.build_scoring(batch, batcher.micro_batches(batch), *job.compute);
+    std::vector<std::vector<double>> losses;
+    for (const MicroBatch& micro_batch : micro_batches) {
+      ExecContext ctx{*job.ops, *job.compute, *job.comm, micro_batch, DType::f64, false};
+      losses.push_back(values_of(*job.ops, job.model.token_losses(ctx), *job.compute));
+    }
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      const auto place = batcher.place_of(i);
+      for (std::size_t t = 0; t < list[i].completion.size(); ++t)
+        EXPECT_NEAR(-losses[place.micro_batch][place.first + t], list[i].logprobs[t], 1e-10) << i << " " << t;
+    }
+  }
+}
+
+// A policy update is the same on every layout: sums, loss and the weights after it.
+TEST(Rollout, PolicyUpdateIsTheSameOnEveryLayout) {
+  HostGroup world = HostGroup::world(), self = HostGroup::self();
+  for (const PolicyObjective objective : {PolicyObjective::clipped, PolicyObjective::gspo, PolicyObjective::cispo})
+    for (const MeshShape& shape : layouts()) {
+      if (shape.pp * shape.dp * shape.cp * shape.tp != world.size() || shape.cp > 1) continue;
+      SCOPED_TRACE(fmt::format("pp {} dp {} cp {} tp {} ep {}", shape.pp, shape.dp, shape.cp, shape.tp, shape.ep));
+      Job cut(world, shape, tiny(AttentionKind::mla)), alone(self, {}, tiny(AttentionKind::mla));
+      RolloutEngine engine(*alone.ops, alone.model, alone.mesh, 32, 64, nullptr, *alone.compute);
+      auto list = experiences(prompts(), engine.generate(prompts(), sampled()));
+      for (Experience& experience : list)
+        for (std::size_t t = 0; t < experience.completion.size(); ++t) {
+          experience.logprobs[t] += 0.3 * std::sin(static_cast<double>(t));  // off policy
+          experience.ref_logprobs.push_back(experience.logprobs[t] - 0.1);
+        }
+      const auto run = [&](Job& job, std::size_t ranks, std::size_t rank) {
+        std::vector<const Experience*> all, mine;
+        for (const Experience& experience : list) all.push_back(&experience);
+        for (std::size_t i = all.size() * rank / ranks; i < all.size() * (rank + 1) / ranks; ++i)
+          mine.push_back(all[i]);
+        ExperienceBatcher batcher(*job.ops, {.row_tokens = 40,
+                                             .rows_per_batch = 2,
+                                             .weights = PolicyWeights::by_sample,
+                                             .objective = {.objective = objective, .kl_beta = 0.05},
+                                             .acc = DType::f64});
+        const std::int64_t batches = job.mesh.host(Axis::layer).max(batcher.micro_batches(mine));
+        return job.step.run({.step = 1, .lr = 1e-3},
+                            batcher.build(mine, count(all), std::max<std::int64_t>(batches, 2), *job.compute));
+      };
+      const auto ranks = static_cast<std::size_t>(cut.mesh.size(Axis::dp));
+      const StepResult a = run(cut, ranks, static_cast<std::size_t>(cut.mesh.coord(Axis::dp))), b = run(alone, 1, 0);
+      EXPECT_NEAR(a.loss, b.loss, 1e-10);
+      EXPECT_NEAR(a.grad_norm, b.grad_norm, 1e-9);
+      EXPECT_GT(a.grad_norm, 0.0);
+      for (std::size_t i = 0; i < kNumPolicySums; ++i) EXPECT_NEAR(a.policy[i], b.policy[i], 1e-8) << i;
+      EXPECT_GT(a.policy[kPolicyKl], 0.0);
+    }
+}
+
+// Golden values of the published estimators.
+TEST(Advantage, Golden) {
+  const std::vector<std::optional<double>> one_right = {1.0, 0.0, 0.0, 0.0}, mixed = {2.0, 1.0, 0.5, 0.5};
+  const auto group = group_advantages(one_right, AdvantageKind::group).advantages;
+  EXPECT_NEAR(group[0], 1.4997, 1e-4);
+  EXPECT_NEAR(group[1], -0.4999, 1e-4);
+  EXPECT_DOUBLE_EQ(group_advantages(one_right, AdvantageKind::mean_only).advantages[0], 0.75);
+  EXPECT_NEAR(group_advantages(one_right, AdvantageKind::rloo).advantages[1], -1.0 / 3.0, 1e-12);
+  EXPECT_NEAR(group_advantages(mixed, AdvantageKind::group).advantages[0], 1.414014, 1e-6);
+  EXPECT_NEAR(group_advantages(mixed, AdvantageKind::rloo).advantages[0], 4.0 / 3.0, 1e-12);
+  EXPECT_TRUE(group_advantages(std::vector<std::optional<double>>{1.0, 1.0}, AdvantageKind::group).zero_spread);
+  const auto unscored =
+      group_advantages(std::vector<std::optional<double>>{1.0, std::nullopt, 0.0}, AdvantageKind::mean_only);
+  EXPECT_EQ(unscored.unscored, 1);
+  EXPECT_EQ(unscored.advantages[1], 0.0);
+  EXPECT_DOUBLE_EQ(unscored.advantages[0], 0.5);
+}
+
+// A prompt that does not fit is refused before anything runs; a stop string ends a completion.
+TEST(Rollout, RefusesAndStops) {
+  HostGroup self = HostGroup::self();
+  Job job(self, {}, tiny(AttentionKind::mla));
+  RolloutEngine engine(*job.ops, job.model, job.mesh, 4, 16, nullptr, *job.compute);
+  EXPECT_THROW(engine.generate(prompts(), sampled()), ConfigError);
+  const ByteTokenizer tokenizer;
+  RolloutEngine stopping(*job.ops, job.model, job.mesh, 64, 64, &tokenizer, *job.compute);
+  RolloutOptions options = sampled();
+  options.stop_ids.clear();
+  options.max_new_tokens = 40;
+  options.group_size = 8;
+  options.stop_strings = {"e"};
+  for (const Completion& completion : stopping.generate(prompts(), options)) {
+    const auto first = std::find(completion.tokens.begin(), completion.tokens.end(), 'e');
+    EXPECT_TRUE(first == completion.tokens.end() || first + 1 == completion.tokens.end());
+    EXPECT_EQ(completion.end == Completion::End::stop, first != completion.tokens.end());
+  }
+}
+
+}  // namespace
+}  // namespace athanor
