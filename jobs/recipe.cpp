@@ -5,6 +5,7 @@
 #include "jobs/same_run.hpp"
 #include "jobs/stages/evaluate.hpp"
 #include "jobs/stages/pretrain.hpp"
+#include "jobs/stages/rl.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 
@@ -13,7 +14,8 @@ namespace athanor {
 std::unique_ptr<Stage> make_stage(const std::string& kind) {
   if (kind == "pretrain") return std::make_unique<PretrainStage>();
   if (kind == "evaluate") return std::make_unique<EvaluateStage>();
-  throw ConfigError("stage kind '" + kind + "' is not one of pretrain, evaluate");
+  if (kind == "rl") return std::make_unique<RlStage>();
+  throw ConfigError("stage kind '" + kind + "' is not one of pretrain, rl, evaluate");
 }
 
 StageStatus run_recipe(const Configuration& configuration, const std::string& default_folder, HostGroup& world) {

@@ -16,9 +16,7 @@
 #include "src/base/error.hpp"
 
 namespace athanor {
-namespace {
 
-/// Keeps the whole lines of steps up to `last_step`.
 void cut_records(const std::filesystem::path& path, std::int64_t last_step) {
   std::ifstream in(path);
   if (!in) return;
@@ -38,8 +36,6 @@ void cut_records(const std::filesystem::path& path, std::int64_t last_step) {
   std::ofstream(temporary) << kept;
   std::filesystem::rename(temporary, path);
 }
-
-}  // namespace
 
 void set_up_log(int rank, const std::string& host_name) {
   auto logger = spdlog::get("athanor");

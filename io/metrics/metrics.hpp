@@ -38,6 +38,9 @@ class MetricsFile {
   std::string line_;  ///< kept, so that writing allocates nothing once it has grown
 };
 
+/// Removes from a file of JSON lines those whose "step" is after `last_step` (a torn last line too). None: nothing.
+void cut_records(const std::filesystem::path& path, std::int64_t last_step);
+
 /// On a terminal one line that is rewritten; in a batch log plain lines, the important ones. The environment variable
 /// ATHANOR_PROGRESS (line or log) decides where it cannot be seen.
 class ProgressLine {

@@ -72,17 +72,53 @@ void describe(OptionTable& table, ParallelOptions& parallel) {
             "compare operation, type and shape over ranks before every collective: slow, for finding the rank astray");
 }
 
+void describe(OptionTable& table, RlOptions& rl) {
+  table.section("rl", "[rl] reinforcement learning on problems whose answers a program checks");
+  table.add("tasks", rl.tasks, "tasks",
+            "where problems come from, with weights: \"arithmetic:level=2 @ 3, countdown\"");
+  table.add("rewards", rl.rewards, "rewards", "what a completion earns, with weights: \"accuracy, format @ 0.5\"");
+  table.add("prompt_template", rl.prompt_template, "r1_zero|tags|marks", "how the model is asked");
+  table.add("prompts_per_rollout", rl.prompts_per_rollout, "prompts", "of all ranks, between two rollouts", kPositive);
+  table.add("group_size", rl.group_size, "completions", "of each prompt", kPositive);
+  table.add("updates_per_rollout", rl.updates_per_rollout, "steps", "optimizer steps that share one rollout",
+            kPositive);
+  table.add("max_new_tokens", rl.max_new_tokens, "tokens", "of a completion, at most", kPositive);
+  table.add("slots", rl.slots, "sequences", "that a rank generates at once", kPositive);
+  table.add("temperature", rl.temperature, "number", "of the sampling, and of the softmax that is trained");
+  table.add("top_p", rl.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
+  table.add("min_p", rl.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
+  table.add("top_k", rl.top_k, "tokens", "sample from so many; 0: all");
+  table.add("objective", rl.objective, "grpo|dr_grpo|dapo|bnpo|gspo|cispo|rloo|reinforce++",
+            "how rewards become an update");
+  table.add("clip_low", rl.clip_low, "number", "the ratio of new to old probability is cut below 1 - this");
+  table.add("clip_high", rl.clip_high, "number", "and above 1 + this (cispo: above this)");
+  table.add("ratio_bound", rl.ratio_bound, "number", "largest ratio on bad completions, too; 0: none");
+  table.add("kl_beta", rl.kl_beta, "number", "weight of the k3 divergence from the reference model; 0: no reference");
+  table.add("reference_refresh", rl.reference_refresh, "steps",
+            "after which the reference becomes the policy as it is; 0: never");
+  table.add("mask_truncated", rl.mask_truncated, "completions that were cut short count for nothing");
+  table.add("dynamic_sampling", rl.dynamic_sampling, "rounds",
+            "at most, of further prompts in place of those whose completions all earn the same; 0: none");
+  table.add("row_tokens", rl.row_tokens, "tokens",
+            "of a row in which completions are packed for training; 0: data.sequence_length");
+  table.add("rows_per_batch", rl.rows_per_batch, "rows", "of a micro-batch", kPositive);
+  table.add("eval_problems", rl.eval_problems, "problems", "held out, never trained on", kPositive);
+  table.add("eval_samples", rl.eval_samples, "completions", "of each", kPositive);
+  table.add("samples_per_rollout", rl.samples_per_rollout, "completions", "written to samples.jsonl");
+}
+
 void describe(OptionTable& table, JobOptions& job) {
   describe(table, job.run);
   describe(table, job.data);
   describe(table, job.parallel);
   describe(table, job.model);
   describe(table, job.optimizer);
+  describe(table, job.rl);
 }
 
 void describe(OptionTable& table, StageOptions& stage) {
   table.section("", "[STAGE] keys of a stage's section, beside any of the shared ones (optimizer.lr = ...)");
-  table.add("kind", stage.kind, "pretrain|evaluate", "what the stage does");
+  table.add("kind", stage.kind, "pretrain|rl|evaluate", "what the stage does");
   table.add("init", stage.init, "STAGE|FOLDER",
             "weights to begin with: the last checkpoint of an earlier stage, or a checkpoint folder; empty: new ones");
 }

@@ -57,6 +57,25 @@ struct ParallelOptions {
   bool check_collectives = false;
 };
 
+/// [rl]: reinforcement learning on prompts with verifiable answers.
+struct RlOptions {
+  std::string tasks = "arithmetic";
+  std::string rewards = "accuracy";
+  std::string prompt_template = "tags";
+  std::int64_t prompts_per_rollout = 32, group_size = 16, updates_per_rollout = 1;
+  std::int64_t max_new_tokens = 128, slots = 512;
+  double temperature = 1.0, top_p = 1.0, min_p = 0.0;
+  std::int64_t top_k = 0;
+  std::string objective = "grpo";
+  double clip_low = 0.2, clip_high = 0.2, ratio_bound = 0.0, kl_beta = 0.0;
+  std::int64_t reference_refresh = 0;
+  bool mask_truncated = false;
+  std::int64_t dynamic_sampling = 0;
+  std::int64_t row_tokens = 0, rows_per_batch = 16;
+  std::int64_t eval_problems = 128, eval_samples = 16;
+  std::int64_t samples_per_rollout = 4;
+};
+
 /// What all stages share and each may override.
 struct JobOptions {
   RunOptions run;
@@ -64,6 +83,7 @@ struct JobOptions {
   ParallelOptions parallel;
   ModelConfig model;
   OptimizerOptions optimizer;
+  RlOptions rl;
 };
 
 /// A stage's own keys, written without a section: `[NAME]` `kind = pretrain`.
@@ -77,6 +97,7 @@ void describe(OptionTable& table, DataOptions& data);
 void describe(OptionTable& table, ParallelOptions& parallel);
 void describe(OptionTable& table, ModelConfig& model);
 void describe(OptionTable& table, OptimizerOptions& optimizer);
+void describe(OptionTable& table, RlOptions& rl);
 void describe(OptionTable& table, JobOptions& job);
 /// Rows without a section.
 void describe(OptionTable& table, StageOptions& stage);

@@ -72,14 +72,16 @@ void CpuBackend::policy_gradient(Tensor weights_T, Tensor sums_8, const Tensor& 
       for (std::int64_t begin = 0; begin < tokens;) {
         // A run of tokens with one ratio: one token, or those of one sequence.
         std::int64_t end = begin + 1;
-        double log_ratio = 0.0, counted = 0.0;
+        double log_ratio = 0.0, counted = 0.0, shared_weight = 0.0;
         if (by_sequence) {
           for (end = begin; end < tokens && ids[end] == ids[begin]; ++end)
             if (number(count[end]) != 0.0) {
               log_ratio += -number(losses[end]) - number(old[end]);
               counted += 1.0;
+              shared_weight += number(count[end]);
             }
           log_ratio = counted > 0.0 ? log_ratio / counted : 0.0;
+          shared_weight = counted > 0.0 ? shared_weight / counted : 0.0;  // each moves the ratio of all by 1/|o|
         }
         for (std::int64_t t = begin; t < end; ++t) {
           const double weight = number(count[t]);
@@ -89,12 +91,13 @@ void CpuBackend::policy_gradient(Tensor weights_T, Tensor sums_8, const Tensor& 
           }
           const double logprob = -number(losses[t]), own_log_ratio = logprob - number(old[t]);
           Surrogate s = surrogate(by_sequence ? log_ratio : own_log_ratio, number(advantage[t]), args);
-          double loss = args.objective == PolicyObjective::cispo ? s.loss * logprob : s.loss, slope = s.slope;
+          double loss = args.objective == PolicyObjective::cispo ? s.loss * logprob : s.loss;
+          double slope = s.slope * (by_sequence ? shared_weight : weight);
           if (reference) {
             const double delta = std::clamp(logprob - number(reference[t]), -20.0, 20.0);
             const double k3 = std::exp(-delta) + delta - 1.0;
             loss += args.kl_beta * k3;
-            slope += args.kl_beta * (1.0 - std::exp(-delta));
+            slope += weight * args.kl_beta * (1.0 - std::exp(-delta));
             sums[kPolicyKl] += k3;
           }
           sums[kPolicyLoss] += weight * loss;
@@ -105,7 +108,7 @@ void CpuBackend::policy_gradient(Tensor weights_T, Tensor sums_8, const Tensor& 
           sums[kPolicyLargestGap] = std::max(sums[kPolicyLargestGap], std::abs(own_log_ratio));
           sums[kPolicySurprise] -= logprob;
           // d loss / d logits = slope * (onehot - softmax) = (softmax - onehot) * weight of cross_entropy.
-          cpu::put(weights[t], static_cast<cpu::acc_t<T>>(-slope * weight));
+          cpu::put(weights[t], static_cast<cpu::acc_t<T>>(-slope));
         }
         begin = end;
       }

@@ -1,0 +1,103 @@
+// Rollouts and the updates they serve: what happens between two checkpoints of an rl stage.
+// Laws
+//  * The problems of rollout r, and the random numbers of its completions, are functions of (seed, r): a run that is
+//    restarted at a rollout's beginning goes on as if it had not been stopped.
+//  * A group of siblings lies whole on one rank. Advantages come from the whole group, whatever counts for the update.
+//  * All ranks take the same decisions: what they decide on is summed over the world.
+// Source: DeepSeek-R1 (arXiv 2501.12948, Nature 2025), GRPO: DeepSeekMath (arXiv 2402.03300).
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "jobs/environment.hpp"
+#include "jobs/rl/problem_scorer.hpp"
+#include "parallel/rollout/advantage.hpp"
+#include "parallel/rollout/experience.hpp"
+#include "parallel/train_step.hpp"
+#include "src/optim/lr_schedule.hpp"
+
+namespace athanor {
+
+/// What a rollout gave, over all ranks.
+struct RolloutStatistics {
+  double reward = 0.0, accuracy = 0.0, thinking = 0.0;  ///< means over completions
+  std::vector<double> rewards;                          ///< mean of every reward of the set
+  double length = 0.0, longest = 0.0, truncated = 0.0;  ///< tokens; share of completions cut short
+  double zero_spread_groups = 0.0, unscored = 0.0;      ///< shares
+  double seconds = 0.0, tokens_per_second = 0.0;
+  std::int64_t completions = 0, groups = 0;
+};
+
+/// Held-out problems, several completions each.
+struct PolicyEvaluation {
+  double pass_at_1 = 0.0, pass_at_k = 0.0, majority = 0.0;
+  double standard_error = 0.0;  ///< of pass_at_1, over problems
+  double length = 0.0, thinking = 0.0, truncated = 0.0;
+  std::int64_t problems = 0, samples = 0;
+};
+
+/// For people to read.
+struct RolloutSample {
+  std::int64_t prompt_id = 0;
+  std::string prompt, completion, answer;
+  double reward = 0.0, advantage = 0.0;
+};
+
+class PolicyTrainer {
+ public:
+  /// Everything passed must outlive this. @throws ConfigError for options that do not fit together.
+  PolicyTrainer(Environment& env, const JobOptions& options, const Tokenizer& tokenizer);
+
+  std::vector<NamedShard> weight_shards() const;
+  /// Policy, optimizer, biases, and the reference where there is one.
+  std::vector<NamedShard> shards() const;
+  /// New moments; the reference is the policy.
+  void start_from_weights();
+  std::map<std::string, std::string> values() const;
+  void restore(std::int64_t steps, const std::map<std::string, std::string>& values);
+
+  /// Generates and scores. Collective.
+  RolloutStatistics rollout();
+  /// One of options.rl.updates_per_rollout updates on it. Collective.
+  StepResult update();
+  PolicyEvaluation evaluate();
+
+  std::int64_t steps_done() const { return steps_done_; }
+  double learning_rate() const { return lr_; }
+  /// Of the last rollout, on this rank.
+  const std::vector<RolloutSample>& samples() const { return samples_; }
+  const ProblemScorer& scorer() const { return scorer_; }
+  const ParameterStore& store() const { return *store_; }
+
+ private:
+  struct Drawn {
+    std::vector<Problem> problems;
+    std::vector<Completion> completions;
+    std::vector<RolloutPrompt> prompts;
+  };
+  /// Problems [first, first + count) shared over the data ranks, completed here.
+  Drawn generate(std::int64_t first, std::int64_t count, Split split, std::int64_t group_size, std::uint64_t seed);
+  void add_experience(const Drawn& drawn, const ScoredGroups& scored, std::span<double> sums);
+  void score_reference();
+  void refresh_reference();
+
+  Environment& env_;
+  JobOptions options_;
+  const Tokenizer& tokenizer_;
+  ProblemScorer scorer_;
+  AdvantageKind advantage_ = AdvantageKind::group;
+  bool whitens_ = false;
+  LrSchedule lr_schedule_;
+  std::unique_ptr<MeshModel> model_, reference_;
+  std::unique_ptr<ParameterStore> store_, reference_store_;
+  std::unique_ptr<TrainStep> train_step_;
+  std::unique_ptr<RolloutEngine> engine_;
+  std::unique_ptr<ExperienceBatcher> batcher_;
+  std::vector<Experience> experiences_;  ///< of this rank, shuffled
+  std::vector<RolloutSample> samples_;
+  std::int64_t steps_done_ = 0, next_problem_ = 0, update_of_rollout_ = 0;
+  double lr_ = 0.0;
+};
+
+}  // namespace athanor
