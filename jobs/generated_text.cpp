@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "io/checkpoint/durable.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
+#include "src/task/task_text.hpp"
 
 namespace athanor {
 namespace {
@@ -54,14 +56,39 @@ std::string tale(std::uint64_t number) {
   return text;
 }
 
-}  // namespace
-
-void write_generated_text(const std::string& name, const std::filesystem::path& file) {
-  if (name != "tales") throw ConfigError("generated:" + name + " is not known; there is generated:tales");
-  if (std::filesystem::exists(file)) return;
+void write_tales(const std::filesystem::path& file) {
   std::string text;
   for (std::uint64_t number = 0; text.size() < kTaleBytes; ++number) text += tale(number);
   replace_text_file(file, text);
+}
+
+void write_tasks(const TaskText& tasks, const std::filesystem::path& file) {
+  std::string lines;
+  std::int64_t bytes = 0;
+  for (std::uint64_t number = 0; bytes < tasks.options().bytes; ++number) {
+    const std::string document = tasks.document(number);
+    bytes += std::ssize(document);
+    lines += nlohmann::json{{"text", document}}.dump() + "\n";
+  }
+  replace_text_file(file, lines);
+}
+
+}  // namespace
+
+std::filesystem::path write_generated_text(const std::string& name, const std::filesystem::path& folder) {
+  constexpr std::string_view kTasks = "tasks(";
+  if (name == "tales") {
+    const auto file = folder / "tales.txt";
+    if (!std::filesystem::exists(file)) write_tales(file);
+    return file;
+  }
+  if (name.starts_with(kTasks) && name.ends_with(')')) {
+    const TaskText tasks(name.substr(kTasks.size(), name.size() - kTasks.size() - 1));
+    const auto file = folder / fmt::format("tasks-{:016x}.jsonl", stable_hash(name));
+    if (!std::filesystem::exists(file)) write_tasks(tasks, file);
+    return file;
+  }
+  throw ConfigError("generated:" + name + " is not known; there are generated:tales and generated:tasks(TASK, ...)");
 }
 
 }  // namespace athanor

@@ -20,23 +20,22 @@ std::shared_ptr<const TokenFile> open_source(
   if (!path.ends_with(".h5")) {
     if (path.starts_with("generated:")) {
       // Rank 0 writes, all wait: the text is a pure function of its name.
-      const auto text_file = folder / (path.substr(10) + ".txt");
-      std::string failure;
+      std::string failure, text_file;
       if (ranks.rank() == 0) {
         try {
           std::filesystem::create_directories(folder);
-          write_generated_text(path.substr(10), text_file);
+          text_file = write_generated_text(path.substr(10), folder).string();
         } catch (const std::exception& error) {
           failure = error.what();
         }
       }
       failure = ranks.broadcast(failure, 0);
       if (!failure.empty()) throw ConfigError(failure);
-      path = text_file.string();
+      path = ranks.broadcast(text_file, 0);
     }
     PrepareOptions prepare;
     prepare.inputs = {path};
-    prepare.format.text_field = options.text_field;
+    if (!source.name.starts_with("generated:")) prepare.format.text_field = options.text_field;
     prepare.fill_in_middle = {options.fim_rate, seed};
     // The name tells sources of one file name apart.
     prepare.output = (folder / fmt::format("{}-{:08x}.h5", std::filesystem::path(path).stem().string(),
@@ -66,8 +65,9 @@ std::shared_ptr<const TokenFile> open_source(
 }  // namespace
 
 DataSource parse_data_source(const std::string& text) {
-  const auto at = text.rfind(" @ ");
-  if (at == std::string::npos) return {text, 1.0};
+  // Weights inside the parentheses of generated:tasks(...) are its own.
+  const auto at = text.rfind(" @ "), parenthesis = text.rfind(')');
+  if (at == std::string::npos || (parenthesis != std::string::npos && at < parenthesis)) return {text, 1.0};
   const std::string number = text.substr(at + 3);
   char* end = nullptr;
   const double weight = std::strtod(number.c_str(), &end);

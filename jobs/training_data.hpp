@@ -23,7 +23,8 @@ struct TrainingData {
   std::optional<EvaluationWindows> held_out;  ///< absent when nothing is held out
 };
 
-/// `FILE`, `FILE @ WEIGHT` or `generated:NAME`, as data.train and data.held_out take them.
+/// `FILE`, `generated:tales` or `generated:tasks(...)`, each also with ` @ WEIGHT`, as data.train and data.held_out
+/// take them.
 struct DataSource {
   std::string name;
   double weight = 1.0;

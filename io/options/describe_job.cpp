@@ -31,7 +31,8 @@ void describe(OptionTable& table, RunOptions& run) {
 void describe(OptionTable& table, DataOptions& data) {
   table.section("data", "[data] what is read and how a batch is cut");
   table.add("train", data.train, "source",
-            "training text: FILE (.txt, .jsonl, .jsonl.gz, or .h5 from `prepare`) or generated:tales; `FILE @ WEIGHT` "
+            "training text: FILE (.txt, .jsonl, .jsonl.gz, or .h5 from `prepare`), generated:tales or "
+            "generated:tasks(TASK, ...) (see src/task/README.md); `FILE @ WEIGHT` "
             "weighs it against the others. May be repeated");
   table.add("held_out", data.held_out, "source", "text for evaluation, never trained on. May be repeated");
   table.add("held_out_fraction", data.held_out_fraction, "fraction",

@@ -7,10 +7,10 @@
 #include <boost/program_options.hpp>
 #include <charconv>
 #include <cmath>
-#include <numeric>
 #include <sstream>
 
 #include "src/base/error.hpp"
+#include "src/base/nearest_name.hpp"
 
 namespace athanor {
 namespace po = boost::program_options;
@@ -50,21 +50,6 @@ std::string range_text(const Range& range, const char* kind) {
   if (below && above) return fmt::format("{} from {} to {}", kind, range.min, range.max);
   if (below) return fmt::format("{} of at least {}", kind, range.min);
   return kind;
-}
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
 }
 
 }  // namespace

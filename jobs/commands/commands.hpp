@@ -25,6 +25,7 @@ int run_command(const std::vector<std::string>& words, HostGroup& world);
 int evaluate_command(const std::vector<std::string>& words, HostGroup& world);
 int generate_command(const std::vector<std::string>& words, HostGroup& world);
 int prepare_command(const std::vector<std::string>& words, HostGroup& world);
+int score_command(const std::vector<std::string>& words, HostGroup& world);
 int tokenizer_command(const std::vector<std::string>& words, HostGroup& world);
 int inspect_command(const std::vector<std::string>& words, HostGroup& world);
 int plan_command(const std::vector<std::string>& words, HostGroup& world);

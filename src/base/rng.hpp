@@ -16,7 +16,8 @@ enum class RandomPurpose : std::uint32_t {
   data_mixture = 3,
   fim = 4,
   sampling = 5,
-  test = 6
+  test = 6,
+  task = 7
 };
 
 /// Philox4x32 with 10 rounds: four uniform 32-bit words of (key, counter).

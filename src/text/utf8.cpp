@@ -74,6 +74,22 @@ std::size_t count_characters(std::string_view text) {
   return count;
 }
 
+std::u32string to_code_points(std::string_view text) {
+  std::u32string characters;
+  characters.reserve(text.size());
+  for (std::size_t position = 0; position < text.size();) {
+    const Utf8Step step = utf8_step(text, position);
+    const auto lead = static_cast<unsigned char>(text[position]);
+    // The lead byte of a character of n > 1 bytes carries its 7 - n low bits; U+FFFD stands for what is no character.
+    char32_t character = step.length == 1 ? lead : lead & (0x7FU >> step.length);
+    for (std::size_t i = 1; i < step.length; ++i)
+      character = character << 6 | (static_cast<unsigned char>(text[position + i]) & 0x3FU);
+    characters.push_back(step.state == Utf8State::complete ? character : U'\uFFFD');
+    position += step.length;
+  }
+  return characters;
+}
+
 std::size_t character_offset(std::string_view text, std::size_t index) {
   for (std::size_t offset = 0; offset < text.size(); ++offset) {
     if (is_continuation(static_cast<unsigned char>(text[offset]))) continue;

@@ -36,6 +36,9 @@ std::string replace_invalid_utf8(std::string_view text);
 /// Number of characters of well-formed text.
 std::size_t count_characters(std::string_view text);
 
+/// Code points of any text, U+FFFD for every ill-formed part.
+std::u32string to_code_points(std::string_view text);
+
 /// Offset of character number `index` of well-formed text; its size when there are fewer.
 std::size_t character_offset(std::string_view text, std::size_t index);
 

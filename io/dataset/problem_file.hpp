@@ -1,0 +1,33 @@
+// Problems and completions from users' .jsonl files. Fields of a line:
+//   prompt      text, or a list of {"role", "content"}           answer   text, number, or true/false
+//   reward      which check decides (exact, countdown, ...)      language "en", "zh", ...
+//   tests       list of {"input", "output"}                      id       number or text; else made from the prompt
+//   target, numbers (or nums)                                    a countdown problem, in place of answer
+//   completion  text, or messages (the first one's content)      completion_tokens  how many it has
+// Fields not named here are left alone. Law: a field that is there with a wrong type is an error naming file and line.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "src/task/problem.hpp"
+
+namespace athanor {
+
+/// Other names of the two fields that data sets name differently.
+struct ProblemFields {
+  std::string prompt = "prompt", answer = "answer";
+  std::string
+      answer_mark{};  ///< the answer is what stands behind the last of these ("####" in GSM8K); empty: all of it
+};
+
+/// One line. @param place  "file: line 3", begins every message. @throws ConfigError
+Problem parse_problem(const nlohmann::json& object, const std::string& place, const ProblemFields& fields = {});
+/// As parse_problem, but a prompt is not needed. @throws ConfigError also when there is no completion.
+RewardSample parse_reward_sample(const nlohmann::json& object, const std::string& place);
+
+/// All problems of a file. @throws ConfigError also when there is none.
+std::vector<Problem> read_problems(const std::string& path, const ProblemFields& fields = {});
+
+}  // namespace athanor

@@ -1,0 +1,69 @@
+#include "src/reward/answer_check.hpp"
+
+#include <vector>
+
+#include "src/base/error.hpp"
+#include "src/base/nearest_name.hpp"
+#include "src/reward/answer_extraction.hpp"
+#include "src/reward/countdown.hpp"
+
+namespace athanor {
+namespace {
+
+std::string plain_form(std::string_view text) {
+  constexpr std::string_view kFullStop = "。";
+  text = trimmed_text(text);
+  if (text.ends_with('.'))
+    text.remove_suffix(1);
+  else if (text.ends_with(kFullStop))
+    text.remove_suffix(kFullStop.size());
+  if (text.starts_with('+')) text.remove_prefix(1);
+  std::string plain(trimmed_text(text));
+  for (char& c : plain)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return plain;
+}
+
+}  // namespace
+
+void AnswerChecks::add(std::string name, AnswerCheck check) {
+  if (!checks_.try_emplace(name, std::move(check)).second)
+    throw ConfigError("answer check " + name + " is added twice");
+  if (default_.empty()) default_ = std::move(name);
+}
+
+void AnswerChecks::set_default(const std::string& name) {
+  if (!checks_.contains(name)) throw ConfigError("answer check " + name + " is made the default but was not added");
+  default_ = name;
+}
+
+std::optional<bool> AnswerChecks::is_right(const RewardSample& sample) const {
+  const std::string& asked = sample.reward_name;
+  const auto found = checks_.find(asked.empty() || asked == "accuracy" ? default_ : asked);
+  if (found == checks_.end()) {
+    std::vector<std::string> known{"accuracy"};
+    for (const auto& [name, check] : checks_) known.push_back(name);
+    throw ConfigError("a sample's reward " + unknown_name(asked, known));
+  }
+  return found->second(sample);
+}
+
+AnswerChecks all_answer_checks() {
+  AnswerChecks checks;
+  checks.add("exact", is_exact_answer);
+  checks.add("countdown", [](const RewardSample& sample) -> std::optional<bool> {
+    const auto verdict = judge_countdown(sample);
+    if (!verdict) return std::nullopt;
+    return *verdict == CountdownVerdict::right;
+  });
+  return checks;
+}
+
+std::optional<bool> is_exact_answer(const RewardSample& sample) {
+  const std::string wanted = plain_form(sample.answer);
+  if (wanted.empty()) return std::nullopt;
+  const auto answer = extract_answer(sample.completion);
+  return answer && plain_form(*answer) == wanted;
+}
+
+}  // namespace athanor

@@ -1,0 +1,29 @@
+// Rewards on the outer form of a completion: format, tag_count, reasoning_steps.
+// Source: open-r1 rewards.py; scores are its published ones to the last case (see README.md).
+#pragma once
+
+#include "src/reward/reward.hpp"
+
+namespace athanor {
+
+/// 1 when the text begins with the two blocks `<think>`, `</think>`, `<answer>`, `</answer>`, each tag on a line of its
+/// own; else 0. Lines after the last tag do no harm; text before the first does.
+class FormatReward final : public Reward {
+ public:
+  std::optional<double> score(const RewardSample& sample) const override;
+};
+
+/// 0.25 for each of the four tags (with its line breaks) that occurs exactly once.
+class TagCountReward final : public Reward {
+ public:
+  std::optional<double> score(const RewardSample& sample) const override;
+};
+
+/// A third for each sign of going step by step, at most 1: "Step 1:", a number and dot at the very beginning, a line
+/// that begins with "-" or "*" (not the first line), and the words First, Second, Next, Finally with a comma.
+class ReasoningStepsReward final : public Reward {
+ public:
+  std::optional<double> score(const RewardSample& sample) const override;
+};
+
+}  // namespace athanor
