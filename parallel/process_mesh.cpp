@@ -159,6 +159,8 @@ void ProcessMesh::connect(Group& group, const std::string& what, Backend& ops, b
     group.transport = std::move(group.communicator);
     group.communicator = std::make_unique<CheckedCommunicator>(*group.transport, group.host, what);
   }
+  group.measured = std::move(group.communicator);
+  group.communicator = std::make_unique<MeasuredCommunicator>(*group.measured, *group.time);
 }
 
 }  // namespace athanor

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "parallel/host_group.hpp"
+#include "parallel/measured_communicator.hpp"
 #include "src/backend/backend.hpp"
 #include "src/backend/communicator.hpp"
 
@@ -69,6 +70,8 @@ class ProcessMesh {
   /// The data plane and the control plane of the ranks along an axis.
   Communicator& along(Axis axis) { return *at(axis).communicator; }
   HostGroup& host(Axis axis) { return at(axis).host; }
+  /// Time that calls on this axis took since the mesh was made.
+  const CommunicationTime& time(Axis axis) const { return *groups_[static_cast<std::size_t>(axis)].time; }
   /// The ranks of the first and the last pipeline rank that hold the same part of the vocabulary; alone on the others
   /// and without a pipeline.
   Communicator& ends() { return *ends_.communicator; }
@@ -76,7 +79,9 @@ class ProcessMesh {
  private:
   struct Group {
     HostGroup host = HostGroup::self();
-    std::unique_ptr<Communicator> transport;     ///< when checked: what the checker passes calls to
+    std::unique_ptr<Communicator> transport;  ///< when checked: what the checker passes calls to
+    std::unique_ptr<Communicator> measured;   ///< what is measured
+    std::unique_ptr<CommunicationTime> time = std::make_unique<CommunicationTime>();
     std::unique_ptr<Communicator> communicator;  ///< what is used
   };
   Group make_group(const HostGroup& world, Axis axis, Backend& ops, bool check_collectives) const;

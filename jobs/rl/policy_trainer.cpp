@@ -51,7 +51,7 @@ PolicyTrainer::PolicyTrainer(Environment& env, const JobOptions& options, const 
     : env_(env),
       options_(options),
       tokenizer_(tokenizer),
-      scorer_(options.rl, tokenizer),
+      scorer_(options.rl, tokenizer, !options.data.isolate_documents),
       lr_schedule_(options.optimizer.lr, options.run.steps) {
   const RlOptions& rl = options.rl;
   ProcessMesh& mesh = *env.mesh;
@@ -383,6 +383,7 @@ PolicyEvaluation PolicyTrainer::evaluate() {
     kEvalLength,
     kEvalThinks,
     kEvalCut,
+    kEvalThinksRight,
     kEvalSums
   };
   double sums[kEvalSums] = {};
@@ -400,6 +401,7 @@ PolicyEvaluation PolicyTrainer::evaluate() {
       vote.second = is_right;
       sums[kEvalLength] += static_cast<double>(drawn.completions[i].tokens.size());
       sums[kEvalThinks] += scored.thinks[i] ? 1.0 : 0.0;
+      sums[kEvalThinksRight] += scored.thinks[i] && is_right ? 1.0 : 0.0;
       sums[kEvalCut] += drawn.completions[i].end == Completion::End::length ? 1.0 : 0.0;
     }
     const double share = right / static_cast<double>(samples);
@@ -424,6 +426,10 @@ PolicyEvaluation PolicyTrainer::evaluate() {
   result.pass_at_k = sums[kPassK] / problems;
   result.majority = sums[kMajority] / problems;
   result.length = sums[kEvalLength] / completions;
+  const double thinking = sums[kEvalThinks], direct = completions - thinking;
+  result.accuracy_thinking = thinking > 0.0 ? sums[kEvalThinksRight] / thinking : 0.0;
+  result.accuracy_direct =
+      direct > 0.0 ? (sums[kPass1] * static_cast<double>(samples) - sums[kEvalThinksRight]) / direct : 0.0;
   result.thinking = sums[kEvalThinks] / completions;
   result.truncated = sums[kEvalCut] / completions;
   return result;

@@ -34,6 +34,7 @@ struct PolicyEvaluation {
   double pass_at_1 = 0.0, pass_at_k = 0.0, majority = 0.0;
   double standard_error = 0.0;  ///< of pass_at_1, over problems
   double length = 0.0, thinking = 0.0, truncated = 0.0;
+  double accuracy_thinking = 0.0, accuracy_direct = 0.0;  ///< of completions that think first, and of the others
   std::int64_t problems = 0, samples = 0;
 };
 

@@ -19,15 +19,16 @@ RewardSet make_rewards(const std::string& specs) {
 
 }  // namespace
 
-ProblemScorer::ProblemScorer(const RlOptions& options, const Tokenizer& tokenizer)
+ProblemScorer::ProblemScorer(const RlOptions& options, const Tokenizer& tokenizer, bool behind_eos)
     : tokenizer_(tokenizer),
+      behind_eos_(behind_eos),
       template_(parse_prompt_template(options.prompt_template)),
       tasks_(make_tasks(options.tasks)),
       rewards_(make_rewards(options.rewards)) {}
 
 RolloutPrompt ProblemScorer::prompt(const Problem& problem, std::int64_t id) const {
   RolloutPrompt prompt{id, {}};
-  prompt.tokens.push_back(tokenizer_.eos_id());  // documents begin behind the end of another
+  if (behind_eos_) prompt.tokens.push_back(tokenizer_.eos_id());
   tokenizer_.encode(render_prompt(template_, problem.prompt), prompt.tokens);
   return prompt;
 }

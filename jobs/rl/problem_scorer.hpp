@@ -25,8 +25,10 @@ struct ScoredGroups {
 
 class ProblemScorer {
  public:
-  /// @throws ConfigError for tasks or rewards there are none of. `tokenizer` must outlive this.
-  ProblemScorer(const RlOptions& options, const Tokenizer& tokenizer);
+  /// @param behind_eos  a prompt begins behind the end of another document, as in packed pre-training; else it begins
+  /// a sequence, as where documents are isolated.   @param tokenizer  must outlive this.
+  /// @throws ConfigError for tasks or rewards there are none of.
+  ProblemScorer(const RlOptions& options, const Tokenizer& tokenizer, bool behind_eos);
 
   Problem problem(std::uint64_t seed, std::int64_t index, Split split) const {
     return tasks_.problem(seed, static_cast<std::uint64_t>(index), split);
@@ -42,6 +44,7 @@ class ProblemScorer {
 
  private:
   const Tokenizer& tokenizer_;
+  bool behind_eos_;
   PromptTemplate template_;
   TaskMixture tasks_;
   RewardSet rewards_;

@@ -140,10 +140,11 @@ class Reinforcement {
     progress_.finish();
     spdlog::info(
         "{}: step {}: held-out pass@1 {:.3f} +- {:.3f}, pass@{} {:.3f}, maj@{} {:.3f}; {:.1f} tokens, {:.0f} % think "
-        "first ({} problems, {:.1f} s)",
+        "first, right {:.2f} of these and {:.2f} of the others ({} problems, {:.1f} s)",
         context_.name, trainer_->steps_done(), evaluation_.pass_at_1, evaluation_.standard_error, evaluation_.samples,
         evaluation_.pass_at_k, evaluation_.samples, evaluation_.majority, evaluation_.length,
-        100.0 * evaluation_.thinking, evaluation_.problems, seconds_since(begin));
+        100.0 * evaluation_.thinking, evaluation_.accuracy_thinking, evaluation_.accuracy_direct, evaluation_.problems,
+        seconds_since(begin));
   }
 
   void report(const RolloutStatistics& rollout, const StepResult& result, bool first, double update_seconds,

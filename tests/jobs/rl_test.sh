@@ -1,0 +1,44 @@
+# Promise: reinforcement learning runs on every layout, and a run that was killed at any instant (in a rollout, an update, a save)
+# ends with the weights, moments, reference and samples.jsonl of one that was left alone. KILLS: how many random kill -9 (3).
+source "$(dirname "$0")/support.sh" "$@"
+options=(--config configs/recipes/smoke_rl.cfg)
+RANDOM=${SEED:-1}
+hash_of() { "$athanor" inspect "$1/stages/r1_zero" --verify=true | sed -n 's/^content hash //p'; }
+samples() { cat "$1/stages/r1_zero/samples.jsonl"; }
+records() { grep -c '"step"' "$1/stages/r1_zero/metrics.jsonl" 2> /dev/null || true; }
+
+ranks 2 run "${options[@]}" --run.folder="$work/straight" > "$work/log" 2>&1 || { cat "$work/log"; fail "the straight run"; finish; }
+wanted=$(hash_of "$work/straight")
+[ -n "$wanted" ] || fail "the straight run left no checkpoint"
+grep -q '"rollout_train_logprob_gap/max"' "$work/straight/stages/r1_zero/metrics.jsonl" || fail "no gap was written"
+[ "$(samples "$work/straight" | wc -l)" -eq 48 ] || fail "samples.jsonl has $(samples "$work/straight" | wc -l) lines, not 48"
+
+for kill in $(seq "${KILLS:-3}"); do
+  rm -rf "$work/kill"
+  mkdir -p "$work/kill/stages"
+  cp -r "$work/straight/stages/base" "$work/kill/stages/"
+  ranks 2 run "${options[@]}" --run.folder="$work/kill" > "$work/kill.log" 2>&1 &
+  job=$!
+  for _ in $(seq 600); do
+    [ "$(records "$work/kill")" -ge $((RANDOM % 20 + 1)) ] 2> /dev/null && break
+    sleep 0.02
+  done
+  sleep "0.0$((RANDOM % 10))"
+  pid=$(pgrep -f -- "^$athanor run .*--run.folder=$work/kill\$" | sed -n "$((RANDOM % 2 + 1))p")
+  [ -n "$pid" ] && kill -9 "$pid"
+  wait $job
+  ranks 2 run "${options[@]}" --run.folder="$work/kill" > "$work/log" 2>&1 || { cat "$work/log"; fail "going on after kill -9"; }
+  [ "$(hash_of "$work/kill")" = "$wanted" ] || fail "kill $kill: other weights, moments or reference at the end"
+  diff <(samples "$work/straight") <(samples "$work/kill") > /dev/null || fail "kill $kill: other samples"
+done
+
+# Every axis, and every objective.
+for layout in --parallel.tp=2 --parallel.pp=2 --parallel.ep=2; do
+  ranks 2 run "${options[@]}" --run.folder="$work/layout" --run.start_over=true --run.steps=2 --base.run.steps=10 \
+    --r1_zero.run.steps=4 $layout > "$work/log" 2>&1 || { cat "$work/log"; fail "rl with $layout"; }
+done
+for objective in dr_grpo dapo gspo cispo rloo reinforce++; do
+  ranks 1 run "${options[@]}" --run.folder="$work/objective" --run.start_over=true --base.run.steps=4 --r1_zero.run.steps=2 \
+    --rl.objective=$objective --rl.dynamic_sampling=1 > "$work/log" 2>&1 || { cat "$work/log"; fail "rl with $objective"; }
+done
+finish
