@@ -56,7 +56,7 @@ Evaluator::Sums Evaluator::score(std::int64_t calls, bool counting_experts) {
       }
       const auto window = windows_.read(begin + i, into);
       targets_of_row.push_back(window.num_targets);
-      sums.counts[0] += window.num_targets;
+      sums.counts[0] += window.num_scored;
       sums.counts[1] += window.text_bytes;
     }
     builder_.build_evaluation(batch, targets_of_row, compute_);

@@ -104,7 +104,8 @@ TrainingData open_training_data(const DataOptions& options, std::uint64_t seed, 
     held_out.emplace_back(
         open_source(parse_data_source(text), options, seed, *data.tokenizer, folder, ranks, progress));
   if (need_train) data.train.emplace(std::move(train), options.sequence_length, seed);
-  if (!held_out.empty()) data.held_out.emplace(std::move(held_out), *data.tokenizer, options.sequence_length);
+  if (!held_out.empty())
+    data.held_out.emplace(std::move(held_out), *data.tokenizer, options.sequence_length, options.isolate_documents);
   return data;
 }
 

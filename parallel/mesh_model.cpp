@@ -126,9 +126,10 @@ Tensor MeshModel::decode(ExecContext& ctx, const DecodeRows& rows, std::span<KvC
   });
 }
 
-std::vector<KvCache> MeshModel::make_caches(Backend& ops, std::int64_t num_slots, std::int64_t rows_per_slot) const {
+std::vector<KvCache> MeshModel::make_caches(Backend& ops, std::int64_t num_slots, std::int64_t rows_per_slot,
+                                            CacheForm form) const {
   std::vector<KvCache> caches;
-  for (const auto& part : parts_) caches.push_back(part->make_cache(ops, num_slots, rows_per_slot));
+  for (const auto& part : parts_) caches.push_back(part->make_cache(ops, num_slots, rows_per_slot, form));
   return caches;
 }
 

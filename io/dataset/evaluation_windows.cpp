@@ -9,8 +9,12 @@
 namespace athanor {
 
 EvaluationWindows::EvaluationWindows(std::vector<TokenDataset> sources, const Tokenizer& tokenizer,
-                                     std::int64_t sequence_length)
-    : sources_(std::move(sources)), first_window_{0}, sequence_length_(sequence_length), eos_id_(tokenizer.eos_id()) {
+                                     std::int64_t sequence_length, bool isolate_documents)
+    : sources_(std::move(sources)),
+      first_window_{0},
+      sequence_length_(sequence_length),
+      eos_id_(tokenizer.eos_id()),
+      isolate_documents_(isolate_documents) {
   if (sequence_length < 1)
     throw ConfigError(fmt::format("data.sequence_length is {}, wanted at least 1", sequence_length));
   for (const TokenDataset& source : sources_) {
@@ -36,11 +40,14 @@ EvaluationWindows::Window EvaluationWindows::read(std::int64_t window, std::span
   const std::int64_t count = std::min(sequence_length_ + 1, source.num_tokens() - begin);
   source.read(begin, out_S1.first(static_cast<std::size_t>(count)));
   std::fill(out_S1.begin() + count, out_S1.end(), eos_id_);
-  Window result{count - 1, 0};
-  for (const std::int32_t target : out_S1.subspan(1, static_cast<std::size_t>(count - 1))) {
+  Window result{count - 1, 0, 0};
+  for (std::int64_t i = 1; i < count; ++i) {
+    const std::int32_t target = out_S1[static_cast<std::size_t>(i)];
     if (target < 0 || static_cast<std::size_t>(target) >= bytes_of_token_.size())
       throw DataError(fmt::format("{}: token {} is not in the vocabulary of {}; the file is damaged",
                                   source.file().path(), target, bytes_of_token_.size()));
+    if (isolate_documents_ && out_S1[static_cast<std::size_t>(i - 1)] == eos_id_) continue;
+    ++result.num_scored;
     result.text_bytes += bytes_of_token_[static_cast<std::size_t>(target)];
   }
   return result;

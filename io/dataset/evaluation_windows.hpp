@@ -1,5 +1,6 @@
 // Held-out text, every token scored once: windows of S targets that follow each other without overlap, in the order of
-// the sources. The first token of a source has nothing before it and is not scored; the last window may be part full.
+// the sources. The first token of a source has nothing before it and is not scored, nor is that of a document where
+// documents are isolated; the last window may be part full.
 // Bits per byte = (sum of losses in nats) / ln 2 / (sum of Window::text_bytes).
 #pragma once
 
@@ -13,11 +14,13 @@ class EvaluationWindows {
  public:
   struct Window {
     std::int64_t num_targets = 0;  ///< of S; the rest of the row is padding
-    std::int64_t text_bytes = 0;   ///< that the targets stand for; special tokens stand for none
+    std::int64_t num_scored = 0;   ///< of these, all but the first tokens of isolated documents
+    std::int64_t text_bytes = 0;   ///< that the scored ones stand for; special tokens stand for none
   };
 
   /// @throws ConfigError when no source has two tokens, or one is of another tokenizer.
-  EvaluationWindows(std::vector<TokenDataset> sources, const Tokenizer& tokenizer, std::int64_t sequence_length);
+  EvaluationWindows(std::vector<TokenDataset> sources, const Tokenizer& tokenizer, std::int64_t sequence_length,
+                    bool isolate_documents);
 
   std::int64_t num_windows() const { return first_window_.back(); }
   std::int64_t sequence_length() const { return sequence_length_; }
@@ -30,6 +33,7 @@ class EvaluationWindows {
   std::vector<std::int32_t> bytes_of_token_;
   std::int64_t sequence_length_;
   std::int32_t eos_id_;
+  bool isolate_documents_;
 };
 
 }  // namespace athanor

@@ -168,8 +168,9 @@ void MicroBatchBuilder::build_evaluation(MicroBatch& batch, std::span<const std:
   std::size_t t = 0;
   for (std::size_t row = 0; row < targets_of_row.size(); ++row)
     for (std::int64_t i = 0; i < layout_.sequence_length; ++i, ++t) {
+      const bool inside = i + 1 < document_end_BS1_[t + row];
       ids_T_[t] = rows_BS1_[t + row + 1];
-      weights_T_[t] = i < targets_of_row[row] ? 1.0 : 0.0;
+      weights_T_[t] = inside && i < targets_of_row[row] ? 1.0 : 0.0;
     }
   batch.targets_T = upload_ids(stream);
   batch.loss_weights_T = upload_weights(stream);

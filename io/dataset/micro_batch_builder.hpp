@@ -51,8 +51,8 @@ class MicroBatchBuilder {
   /// vocabulary.
   void build(MicroBatch& batch, const BatchWeights& weights, Stream& stream);
 
-  /// The rows as an evaluation micro-batch: weight 1 for the first targets_of_row[r] targets of row r, 0 behind; no MTP
-  /// rows.
+  /// The rows as an evaluation micro-batch: weight 1 for the first targets_of_row[r] targets of row r (0 behind an eos
+  /// where documents are isolated), 0 behind; no MTP rows.
   void build_evaluation(MicroBatch& batch, std::span<const std::int64_t> targets_of_row, Stream& stream);
 
  private:

@@ -15,6 +15,10 @@ void describe(OptionTable& table, RunOptions& run) {
             "where tensors live; cpu-guarded checks that host code leaves them alone");
   table.add("dtype", run.dtype,
             "type of weights and activations in matrix products; sums are kept in f32 (f64 in f64)");
+  table.add_choice("numerics", run.numerics, {{"batch_invariant", Numerics::batch_invariant}, {"fast", Numerics::fast}},
+                   "batch_invariant: a token's log-probability is the same number in generation as in training, "
+                   "whatever runs beside it; MLA then caches the keys and values of all heads. fast: MLA caches "
+                   "latents (fewest numbers a token)");
   table.add("seed", run.seed, "number", "of weights, data order and sampling");
   table.add("threads", run.threads, "threads",
             "OpenMP threads of a rank; 0: OMP_NUM_THREADS, else cores by ranks of the node");

@@ -10,10 +10,17 @@
 #include "io/options/option_table.hpp"
 #include "src/base/dtype.hpp"
 #include "src/model/model_config.hpp"
+#include "src/nn/decode_rows.hpp"
 #include "src/nn/recompute.hpp"
 #include "src/optim/optimizer_options.hpp"
 
 namespace athanor {
+
+/// Whether generation computes to the bits what training computes.
+enum class Numerics : std::uint8_t { batch_invariant, fast };
+inline CacheForm cache_form(Numerics numerics) {
+  return numerics == Numerics::batch_invariant ? CacheForm::heads : CacheForm::latent;
+}
 
 /// [run]: where, for how long, on what.
 struct RunOptions {
@@ -21,6 +28,7 @@ struct RunOptions {
   bool start_over = false;
   std::string device = "cpu";
   DType dtype = DType::f32;
+  Numerics numerics = Numerics::batch_invariant;
   std::uint64_t seed = 1;
   std::int64_t threads = 0;
   std::int64_t steps = 100;

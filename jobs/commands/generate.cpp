@@ -11,14 +11,16 @@
 #include "jobs/expert_placements.hpp"
 #include "jobs/initial_weights.hpp"
 #include "jobs/loaded_model.hpp"
-#include "jobs/text_generator.hpp"
+#include "parallel/rollout/rollout_engine.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
 
 int generate_command(const std::vector<std::string>& words, HostGroup& world) {
   std::string checkpoint, prompt, placement;
-  GenerationOptions options;
+  RolloutOptions options;
+  options.max_new_tokens = 256;
+  options.seed = 1;
   options.sampling.temperature = 0.8;
   JobOptions job;
   OptionTable own;
@@ -26,7 +28,7 @@ int generate_command(const std::vector<std::string>& words, HostGroup& world) {
   own.add("checkpoint", checkpoint, "FOLDER", "a checkpoint, a stage or a run folder (also the first word)");
   own.add("prompt", prompt, "text", "to go on from; empty: the beginning of a document");
   own.add("max_new_tokens", options.max_new_tokens, "tokens", "to write at most", kPositive);
-  own.add("samples", options.samples, "number", "texts to write", kPositive);
+  own.add("samples", options.group_size, "number", "texts to write", kPositive);
   own.add("seed", options.seed, "number", "of the sampling");
   own.add("temperature", options.sampling.temperature, "number", "0: always the likeliest token");
   own.add("top_p", options.sampling.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
@@ -52,19 +54,25 @@ int generate_command(const std::vector<std::string>& words, HostGroup& world) {
         options_of_checkpoint(CheckpointReader(find_checkpoint(checkpoint)).state()).model.num_routed_experts);
   const LoadedModel loaded(checkpoint, given.run, given.parallel, world, std::move(placements));
   Environment& env = *loaded.environment;
-  options.eos_id = loaded.tokenizer->eos_id();
+  const std::int32_t eos = loaded.tokenizer->eos_id();
+  options.stop_ids = {eos};
   // Documents follow each other in training with an eos between them, so one begins behind an eos.
-  std::vector<std::int32_t> tokens = loaded.tokenizer->encode(prompt);
-  if (tokens.empty()) tokens.push_back(options.eos_id);
+  RolloutPrompt begun{0, loaded.tokenizer->encode(prompt)};
+  if (begun.tokens.empty()) begun.tokens.push_back(eos);
+  const auto room = static_cast<std::int64_t>(begun.tokens.size()) + options.max_new_tokens;
+  RolloutEngine engine(*env.ops, *loaded.model, *env.mesh, options.group_size, room, cache_form(given.run.numerics),
+                       loaded.tokenizer.get(), *env.compute);
   const auto begin = std::chrono::steady_clock::now();
-  const auto samples = generate_tokens(*env.ops, loaded.model->whole(), tokens, options, *env.compute);
+  auto samples = engine.generate(std::span(&begun, 1), options);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (world.rank() != 0) return kExitComplete;
   std::size_t made = 0;
   for (std::size_t s = 0; s < samples.size(); ++s) {
     if (samples.size() > 1) fmt::print("=== sample {}\n", s + 1);
-    fmt::print("{}{}\n", prompt, loaded.tokenizer->decode(samples[s], false));
-    made += samples[s].size();
+    auto& tokens = samples[s].tokens;
+    made += tokens.size();
+    if (tokens.back() == eos) tokens.pop_back();
+    fmt::print("{}{}\n", prompt, loaded.tokenizer->decode(tokens, false));
   }
   std::fflush(stdout);
   spdlog::info("{} tokens in {:.2f} s: {:.0f} tokens/s ({})", made, seconds, static_cast<double>(made) / seconds,

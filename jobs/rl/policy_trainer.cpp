@@ -81,8 +81,8 @@ PolicyTrainer::PolicyTrainer(Environment& env, const JobOptions& options, const 
                                                         ParameterStore::Options{.with_gradients = false}, *env.compute);
   }
   const std::int64_t row_tokens = rl.row_tokens > 0 ? rl.row_tokens : options.data.sequence_length;
-  engine_ =
-      std::make_unique<RolloutEngine>(*env.ops, *model_, mesh, rl.slots, row_tokens + 1, &tokenizer, *env.compute);
+  engine_ = std::make_unique<RolloutEngine>(*env.ops, *model_, mesh, rl.slots, row_tokens + 1,
+                                            cache_form(options.run.numerics), &tokenizer, *env.compute);
   ExperienceBatcher::Options batching;
   batching.row_tokens = row_tokens;
   batching.rows_per_batch = rl.rows_per_batch;

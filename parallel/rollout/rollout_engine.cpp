@@ -23,7 +23,7 @@ std::int64_t sampling_key(std::int64_t prompt_id, std::int64_t sibling, std::int
 }  // namespace
 
 RolloutEngine::RolloutEngine(Backend& ops, MeshModel& model, ProcessMesh& mesh, std::int64_t slots,
-                             std::int64_t rows_per_slot, const Tokenizer* tokenizer, Stream& stream)
+                             std::int64_t rows_per_slot, CacheForm form, const Tokenizer* tokenizer, Stream& stream)
     : ops_(ops),
       model_(model),
       mesh_(mesh),
@@ -31,7 +31,7 @@ RolloutEngine::RolloutEngine(Backend& ops, MeshModel& model, ProcessMesh& mesh, 
       rows_per_slot_(rows_per_slot),
       tokenizer_(tokenizer),
       stream_(stream),
-      caches_(model.make_caches(ops, slots + 1, rows_per_slot)) {}
+      caches_(model.make_caches(ops, slots + 1, rows_per_slot, form)) {}
 
 void RolloutEngine::HostRows::clear() {
   for (auto* list : {&tokens, &positions, &slots, &lengths, &cache_rows, &logit_rows}) list->clear();

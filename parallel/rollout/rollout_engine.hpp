@@ -46,9 +46,10 @@ struct Completion {
 class RolloutEngine {
  public:
   /// @param slots  sequences at once.   @param rows_per_slot  tokens of a prompt and its completion, at most.
+  /// @param form  heads: log-probabilities are, to the bits, those training computes (up to a tp that cuts sums).
   /// @param tokenizer  for stop strings; may be null without them. Everything passed must outlive this.
   RolloutEngine(Backend& ops, MeshModel& model, ProcessMesh& mesh, std::int64_t slots, std::int64_t rows_per_slot,
-                const Tokenizer* tokenizer, Stream& stream);
+                CacheForm form, const Tokenizer* tokenizer, Stream& stream);
 
   /// All completions, by prompt, then by sibling. Collective over pp and the layer axis.
   /// @throws ConfigError when a prompt does not fit.

@@ -19,8 +19,13 @@ struct DecodeRows {
   Tensor logit_rows_N;  ///< i32, rows whose logits are wanted; undefined: all
 };
 
-/// One layer's part of the cache: [num_slots * rows_per_slot, width]. MLA keeps one row [normalised c_kv | rotated
-/// k_pe] a token and no v.
+/// What MLA keeps of a token. GQA has one form for both.
+enum class CacheForm : std::uint8_t {
+  latent,  ///< [normalised c_kv | rotated k_pe] in k, no v: attention in the absorbed form, fewest numbers a token
+  heads,   ///< keys and values of every head: attention in the form, and to the bits, of training
+};
+
+/// One layer's part of the cache: [num_slots * rows_per_slot, width].
 struct LayerCache {
   Tensor k, v;
   std::int64_t rows_per_slot = 0;

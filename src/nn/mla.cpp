@@ -182,17 +182,28 @@ void Mla::backward_weight(ExecContext& ctx, Saved& saved) {
   w_o_.backward_weight(ctx, saved.w_o);
 }
 
-Tensor Mla::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows, LayerCache& cache) {
-  const std::int64_t num_rows = x_RD.dim(0), heads = config_.num_heads, latent_dim = config_.kv_lora_rank;
-  const std::int64_t nope = config_.qk_nope_head_dim, rope_dim = config_.qk_rope_head_dim, v_dim = config_.v_head_dim;
+Tensor Mla::attend_heads(ExecContext& ctx, const Tensor& q, const Latent& latent, const DecodeRows& rows,
+                         LayerCache& cache) {
   Saved unused;
-  const Latent latent = project_latent(ctx, x_RD, rows.positions_R, unused);
+  Tensor k, v;
+  assemble_keys(ctx, latent, k, v, unused);
+  ctx.ops.scatter_rows(cache.k, k, rows.cache_rows_R, ctx.compute);
+  ctx.ops.scatter_rows(cache.v, v, rows.cache_rows_R, ctx.compute);
+  Tensor o = ctx.empty({q.dim(0), config_.num_heads * config_.v_head_dim});
+  ctx.ops.attention_cached(o, q, cache.k, cache.v, rows.slots_R, rows.lengths_R, cache.rows_per_slot,
+                           attention_args(config_), ctx.compute);
+  return o;
+}
+
+Tensor Mla::attend_latents(ExecContext& ctx, const Tensor& q, const Latent& latent, const DecodeRows& rows,
+                           LayerCache& cache) {
+  const std::int64_t num_rows = q.dim(0), heads = config_.num_heads, latent_dim = config_.kv_lora_rank;
+  const std::int64_t nope = config_.qk_nope_head_dim, rope_dim = config_.qk_rope_head_dim, v_dim = config_.v_head_dim;
   const Tensor cache_row = ctx.empty({num_rows, latent_dim + rope_dim});
   ctx.ops.concat_columns(cache_row, latent.c_kv, latent.k_pe, ctx.compute);
   ctx.ops.scatter_rows(cache.k, cache_row, rows.cache_rows_R, ctx.compute);
 
   // q . k = q_nope . (W_UK c_kv) + q_pe . k_pe = (W_UK^T q_nope) . c_kv + q_pe . k_pe
-  const Tensor q = project_query(ctx, x_RD, rows.positions_R, unused);
   const Tensor q_nope = ctx.empty({num_rows * heads, nope});
   const Tensor q_pe = ctx.empty({num_rows * heads, rope_dim});
   ctx.ops.split_columns(q_nope, q_pe, q.reshaped({num_rows * heads, nope + rope_dim}), ctx.compute);
@@ -206,8 +217,17 @@ Tensor Mla::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows,
   const Tensor context = ctx.empty({num_rows, heads * latent_dim});
   ctx.ops.attention_cached(context, q_absorbed.reshaped({num_rows, heads * (latent_dim + rope_dim)}), cache.k, Tensor{},
                            rows.slots_R, rows.lengths_R, cache.rows_per_slot, absorbed_args(config_), ctx.compute);
-  const Tensor o = ctx.empty({num_rows, heads * v_dim});
+  Tensor o = ctx.empty({num_rows, heads * v_dim});
   ctx.ops.per_head_gemm(o, context, w_kv_b, heads, nope + v_dim, nope, v_dim, Transpose::no, ctx.compute);
+  return o;
+}
+
+Tensor Mla::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows, LayerCache& cache) {
+  Saved unused;
+  const Latent latent = project_latent(ctx, x_RD, rows.positions_R, unused);
+  const Tensor q = project_query(ctx, x_RD, rows.positions_R, unused);
+  const Tensor o =
+      cache.v.defined() ? attend_heads(ctx, q, latent, rows, cache) : attend_latents(ctx, q, latent, rows, cache);
   return ranks_.sum_scatter(ctx, w_o_.forward(ctx, o, unused.w_o));
 }
 

@@ -46,7 +46,7 @@ class Mla {
   void backward_weight(ExecContext& ctx, Saved& saved);
   std::vector<Parameter*> parameters();
 
-  /// The same function for rows that attend to the cache (whose width is kv_lora_rank + qk_rope_head_dim).
+  /// The same function for rows that attend to the cache, in the form in which the cache keeps tokens (CacheForm).
   Tensor decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows, LayerCache& cache);
 
  private:
@@ -60,6 +60,12 @@ class Mla {
   Tensor project_query(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved);
   /// The full keys and values of all K latents, for the heads here.
   void assemble_keys(ExecContext& ctx, const Latent& latent, Tensor& k, Tensor& v, Saved& saved);
+  /// [R, H*v], keys and values of heads in the cache.
+  Tensor attend_heads(ExecContext& ctx, const Tensor& q, const Latent& latent, const DecodeRows& rows,
+                      LayerCache& cache);
+  /// [R, H*v], latents in the cache.
+  Tensor attend_latents(ExecContext& ctx, const Tensor& q, const Latent& latent, const DecodeRows& rows,
+                        LayerCache& cache);
   /// q, k and v from what their last linears kept.
   void recompute_operands(ExecContext& ctx, Saved& saved);
   Latent project_latent(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved);

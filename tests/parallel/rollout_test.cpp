@@ -42,16 +42,17 @@ ModelConfig tiny(AttentionKind attention) {
 }
 
 struct Job {
-  Job(const HostGroup& group, const MeshShape& shape, const ModelConfig& config, const std::string& schedule = "1f1b")
+  Job(const HostGroup& group, const MeshShape& shape, const ModelConfig& config, DType dtype = DType::f64,
+      const std::string& schedule = "1f1b")
       : ops(make_backend("cpu")),
         compute(ops->make_stream()),
         comm(ops->make_stream()),
         mesh(group, shape, *ops, true),
         plan{schedule},
-        model(*ops, mesh, {.config = config, .dtype = DType::f64, .chunk_rank = plan.chunk_rank(mesh.size(Axis::pp))},
+        model(*ops, mesh, {.config = config, .dtype = dtype, .chunk_rank = plan.chunk_rank(mesh.size(Axis::pp))},
               *compute),
         store(*ops, model.parameters(), {.pad_elements = ReductionRanks(mesh).bucket_pad()}, *compute),
-        step(*ops, model.chunks(), store, mesh, {}, DType::f64, *compute, *comm, plan, config.dim) {
+        step(*ops, model.chunks(), store, mesh, {}, dtype, *compute, *comm, plan, config.dim) {
     store.initialize(7, *compute);
     step.start();
   }
@@ -116,8 +117,8 @@ TEST(Rollout, DoesNotDependOnTheMesh) {
       for (const double temperature : {1.0, 0.0}) {
         RolloutOptions options = sampled();
         options.sampling.temperature = temperature;
-        RolloutEngine few(*cut.ops, cut.model, cut.mesh, 4, 64, nullptr, *cut.compute);
-        RolloutEngine many(*alone.ops, alone.model, alone.mesh, 32, 64, nullptr, *alone.compute);
+        RolloutEngine few(*cut.ops, cut.model, cut.mesh, 4, 64, CacheForm::latent, nullptr, *cut.compute);
+        RolloutEngine many(*alone.ops, alone.model, alone.mesh, 32, 64, CacheForm::latent, nullptr, *alone.compute);
         const auto mine = cut.share(prompts());
         const auto a = few.generate(mine, options), b = many.generate(mine, options);
         ASSERT_EQ(a.size(), b.size());
@@ -144,33 +145,62 @@ std::vector<Experience> experiences(const std::vector<RolloutPrompt>& given,
   return list;
 }
 
-// The log-probabilities that came with the samples are those of the training forward, packed in rows.
-TEST(Rollout, LogProbabilitiesAreThoseOfTraining) {
-  HostGroup self = HostGroup::self();
-  if (HostGroup::world().size() > 1) return;
-  for (const double temperature : {1.0, 0.7}) {
-    Job job(self, {}, tiny(AttentionKind::mla));
-    RolloutOptions options = sampled();
-    options.sampling.temperature = temperature;
-    RolloutEngine engine(*job.ops, job.model, job.mesh, 16, 64, nullptr, *job.compute);
-    const auto completions = engine.generate(prompts(), options);
-    const auto list = experiences(prompts(), completions);
-    std::vector<const Experience*> batch;
-    for (const Experience& experience : list) batch.push_back(&experience);
-    ExperienceBatcher batcher(*job.ops,
-                              {.row_tokens = 40, .rows_per_batch = 4, .temperature = temperature, .acc = DType::f64});
-    const auto micro_batches = batcher.build_scoring(batch, batcher.micro_batches(batch), *job.compute);
-    std::vector<std::vector<double>> losses;
-    for (const MicroBatch& micro_batch : micro_batches) {
-      ExecContext ctx{*job.ops, *job.compute, *job.comm, micro_batch, DType::f64, false};
-      losses.push_back(values_of(*job.ops, job.model.token_losses(ctx), *job.compute));
-    }
-    for (std::size_t i = 0; i < list.size(); ++i) {
-      const auto place = batcher.place_of(i);
-      for (std::size_t t = 0; t < list[i].completion.size(); ++t)
-        EXPECT_NEAR(-losses[place.micro_batch][place.first + t], list[i].logprobs[t], 1e-10) << i << " " << t;
-    }
+/// Log-probabilities of the completions as training computes them, packed in rows.
+std::vector<std::vector<double>> training_logprobs(Job& job, const std::vector<RolloutPrompt>& given,
+                                                   const std::vector<Completion>& completions, double temperature) {
+  const auto list = experiences(given, completions);
+  std::vector<const Experience*> batch;
+  for (const Experience& experience : list) batch.push_back(&experience);
+  ExperienceBatcher batcher(*job.ops, {.row_tokens = 40,
+                                       .rows_per_batch = 4,
+                                       .temperature = temperature,
+                                       .acc = accumulation_dtype(job.model.dtype()),
+                                       .tp_size = job.mesh.size(Axis::tp)});
+  auto most = batcher.micro_batches(batch);
+  if (job.mesh.size(Axis::ep) > 1) most = job.mesh.host(Axis::layer).max(most);
+  std::vector<std::vector<double>> losses;
+  for (const MicroBatch& micro_batch : batcher.build_scoring(batch, most, *job.compute)) {
+    ExecContext ctx{*job.ops, *job.compute, *job.comm, micro_batch, job.model.dtype(), false};
+    const Tensor losses_T = job.model.token_losses(ctx);
+    losses.push_back(losses_T.defined() ? values_of(*job.ops, losses_T, *job.compute) : std::vector<double>{});
   }
+  std::vector<std::vector<double>> result;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const auto place = batcher.place_of(i);
+    auto& logprobs = result.emplace_back();
+    for (std::size_t t = 0; t < list[i].completion.size() && !losses[place.micro_batch].empty(); ++t)
+      logprobs.push_back(-losses[place.micro_batch][place.first + t]);
+  }
+  return result;
+}
+
+// The log-probabilities that came with the samples are those of the training forward: to rounding where MLA's cache has
+// latents, to the bits where it has heads, in every type and on every layout that cuts no sum.
+TEST(Rollout, LogProbabilitiesAreThoseOfTraining) {
+  HostGroup world = HostGroup::world();
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16})
+    for (const AttentionKind attention : {AttentionKind::mla, AttentionKind::gqa})
+      for (const CacheForm form : {CacheForm::latent, CacheForm::heads})
+        for (const MeshShape& shape : layouts()) {
+          if (shape.pp * shape.dp * shape.cp * shape.tp != world.size() || shape.cp > 1) continue;
+          const bool exact = shape.tp == 1 && (form == CacheForm::heads || attention == AttentionKind::gqa);
+          SCOPED_TRACE(fmt::format("{} attention {} form {} pp {} dp {} tp {} ep {}", to_string(dtype),
+                                   static_cast<int>(attention), static_cast<int>(form), shape.pp, shape.dp, shape.tp,
+                                   shape.ep));
+          Job job(world, shape, tiny(attention), dtype);
+          RolloutOptions options = sampled();
+          options.sampling.temperature = 0.7;
+          RolloutEngine engine(*job.ops, job.model, job.mesh, 6, 64, form, nullptr, *job.compute);
+          const auto mine = job.share(prompts());
+          const auto completions = engine.generate(mine, options);
+          const auto trained = training_logprobs(job, mine, completions, 0.7);
+          const double bound = exact ? 0.0 : dtype == DType::f64 ? 1e-10 : dtype == DType::f32 ? 2e-4 : 2.0;
+          double gap = 0.0;
+          for (std::size_t i = 0; i < trained.size(); ++i)
+            for (std::size_t t = 0; t < trained[i].size(); ++t)
+              gap = std::max(gap, std::abs(trained[i][t] - completions[i].logprobs[t]));
+          EXPECT_LE(gap, bound);
+        }
 }
 
 // A policy update is the same on every layout: sums, loss and the weights after it.
@@ -181,7 +211,7 @@ TEST(Rollout, PolicyUpdateIsTheSameOnEveryLayout) {
       if (shape.pp * shape.dp * shape.cp * shape.tp != world.size() || shape.cp > 1) continue;
       SCOPED_TRACE(fmt::format("pp {} dp {} cp {} tp {} ep {}", shape.pp, shape.dp, shape.cp, shape.tp, shape.ep));
       Job cut(world, shape, tiny(AttentionKind::mla)), alone(self, {}, tiny(AttentionKind::mla));
-      RolloutEngine engine(*alone.ops, alone.model, alone.mesh, 32, 64, nullptr, *alone.compute);
+      RolloutEngine engine(*alone.ops, alone.model, alone.mesh, 32, 64, CacheForm::latent, nullptr, *alone.compute);
       auto list = experiences(prompts(), engine.generate(prompts(), sampled()));
       for (Experience& experience : list)
         for (std::size_t t = 0; t < experience.completion.size(); ++t) {
@@ -234,10 +264,10 @@ TEST(Advantage, Golden) {
 TEST(Rollout, RefusesAndStops) {
   HostGroup self = HostGroup::self();
   Job job(self, {}, tiny(AttentionKind::mla));
-  RolloutEngine engine(*job.ops, job.model, job.mesh, 4, 16, nullptr, *job.compute);
+  RolloutEngine engine(*job.ops, job.model, job.mesh, 4, 16, CacheForm::latent, nullptr, *job.compute);
   EXPECT_THROW(engine.generate(prompts(), sampled()), ConfigError);
   const ByteTokenizer tokenizer;
-  RolloutEngine stopping(*job.ops, job.model, job.mesh, 64, 64, &tokenizer, *job.compute);
+  RolloutEngine stopping(*job.ops, job.model, job.mesh, 64, 64, CacheForm::latent, &tokenizer, *job.compute);
   RolloutOptions options = sampled();
   options.stop_ids.clear();
   options.max_new_tokens = 40;

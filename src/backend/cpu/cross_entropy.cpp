@@ -55,7 +55,7 @@ void CpuBackend::cross_entropy(Tensor losses_T, Tensor dlogits_TV, const Tensor&
             if (dlogits) std::fill_n(dlogits, vocabulary, T{});
             continue;
           }
-          const auto lse = cpu::log_sum_exp(logits, vocabulary, Acc{1});
+          const auto lse = cpu::log_sum_exp(logits, vocabulary);
           const Acc log_probability = load(logits[targets[t]]) - lse.value;
           losses[t] = -log_probability;
           if (!dlogits) continue;

@@ -32,7 +32,7 @@ void CpuBackend::cross_entropy_part(Tensor part_T2, const Tensor& logits_TV, con
       cpu::parallel_rows(tokens, 4, vocabulary * 16, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t t = begin; t < end; ++t) {
           const T* logits = rows + t * vocabulary;
-          part[2 * t] = cpu::log_sum_exp(logits, vocabulary, Acc{1}).value;
+          part[2 * t] = cpu::log_sum_exp(logits, vocabulary).value;
           part[2 * t + 1] = targets[t] >= 0 ? static_cast<Acc>(load(logits[targets[t]])) : Acc{0};
         }
       });

@@ -22,12 +22,14 @@ constexpr std::int64_t kBlock = 64;  ///< weights summed at a time
 /// Scratch of a thread for one row at a time.
 template <class Acc>
 struct RowScratch {
+  std::vector<Acc> tempered;       ///< logits over the temperature
   std::vector<Acc> weights;        ///< probabilities relative to the largest
   std::vector<double> block_sums;  ///< of kBlock weights each
 
   static RowScratch& of_this_thread(std::int64_t vocabulary) {
     thread_local RowScratch scratch;
     if (scratch.weights.size() < static_cast<std::size_t>(vocabulary)) {
+      scratch.tempered.resize(static_cast<std::size_t>(vocabulary));
       scratch.weights.resize(static_cast<std::size_t>(vocabulary));
       scratch.block_sums.resize(static_cast<std::size_t>(vocabulary / kBlock + 1));
     }
@@ -156,15 +158,15 @@ std::int32_t draw(const Acc* weights, double* block_sums, std::int64_t count, do
 }
 
 template <class T>
-std::int32_t sample_row(const T* logits, std::int64_t vocabulary, cpu::acc_t<T> factor, cpu::acc_t<T> highest,
-                        double uniform, const SamplingArgs& args) {
+std::int32_t sample_row(const T* logits, std::int64_t vocabulary, cpu::acc_t<T> highest, double uniform,
+                        const SamplingArgs& args) {
   using Acc = cpu::acc_t<T>;
   auto& scratch = RowScratch<Acc>::of_this_thread(vocabulary);
   Acc* weights = scratch.weights.data();
 #pragma omp simd
   for (std::int64_t i = 0; i < vocabulary; ++i) {
     // NaN, which has no order, counts as 0; the row's log-probability is NaN then and tells.
-    const Acc weight = cpu::exp(load(logits[i]) * factor - highest);
+    const Acc weight = cpu::exp(load(logits[i]) - highest);
     weights[i] = weight > Acc{0} ? weight : Acc{0};
   }
   const bool some_k = args.top_k > 0 && args.top_k < vocabulary, some_p = args.top_p < 1.0;
@@ -196,14 +198,22 @@ void CpuBackend::sample(Tensor ids_R, Tensor logprobs_R, const Tensor& logits_RV
       const bool greedy = args.temperature == 0.0;
       const Acc factor = greedy ? Acc{1} : static_cast<Acc>(1.0 / args.temperature);
       cpu::parallel_rows(rows, 1, vocabulary * 64, [&](std::int64_t r, std::int64_t) {
-        const T* logits = data<T>(logits_RV) + r * vocabulary;
-        const auto lse = cpu::log_sum_exp(logits, vocabulary, factor);
-        const auto key = static_cast<std::uint64_t>(data<std::int64_t>(keys_R)[r]);
-        const double uniform = Philox(seed, RandomPurpose::sampling, key).uniform(0);
-        const std::int32_t id =
-            greedy ? largest(logits, vocabulary) : sample_row(logits, vocabulary, factor, lse.highest, uniform, args);
-        data<std::int32_t>(ids_R)[r] = id;
-        data<Acc>(logprobs_R)[r] = load(logits[id]) * factor - lse.value;
+        const T* row = data<T>(logits_RV) + r * vocabulary;
+        const auto choose = [&](const auto* logits) {
+          const auto lse = cpu::log_sum_exp(logits, vocabulary);
+          const auto key = static_cast<std::uint64_t>(data<std::int64_t>(keys_R)[r]);
+          const double uniform = Philox(seed, RandomPurpose::sampling, key).uniform(0);
+          const std::int32_t id =
+              greedy ? largest(logits, vocabulary) : sample_row(logits, vocabulary, lse.highest, uniform, args);
+          data<std::int32_t>(ids_R)[r] = id;
+          data<Acc>(logprobs_R)[r] = load(logits[id]) - lse.value;
+        };
+        if (factor == Acc{1}) return choose(row);
+        // Rounded before anything is taken from them, as training's tempered logits are.
+        Acc* tempered = RowScratch<Acc>::of_this_thread(vocabulary).tempered.data();
+#pragma omp simd
+        for (std::int64_t i = 0; i < vocabulary; ++i) tempered[i] = load(row[i]) * factor;
+        choose(tempered);
       });
     });
   });
