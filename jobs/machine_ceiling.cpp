@@ -1,4 +1,5 @@
 #include "jobs/machine_ceiling.hpp"
+#include "src/base/stopwatch.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -9,7 +10,6 @@ namespace {
 /// Seconds of the fastest of `repeats` calls after one to warm up.
 template <class Work>
 double fastest_seconds(int repeats, Stream& stream, const Work& work) {
-  using Clock = std::chrono::steady_clock;
   work();
   stream.synchronize();
   double best = 1e30;

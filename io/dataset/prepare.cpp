@@ -12,17 +12,15 @@
 #include "io/dataset/token_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
+#include "src/base/stopwatch.hpp"
 
 namespace athanor {
 namespace {
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kRangeBytes = std::int64_t{8} << 20;
 constexpr std::size_t kChunkNumbers = std::size_t{1} << 20;
 constexpr double kSecondsBetweenReports = 0.2;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Runs `work`, then tells every rank whether it went well on all: if not, all throw what the first failing rank threw.
 template <class Work>

@@ -20,4 +20,7 @@ void bench_train(const BenchOptions& bench, const JobOptions& options, HostGroup
 /// run.folder and removes what it wrote.
 void bench_checkpoint(const BenchOptions& bench, const JobOptions& options, HostGroup& world);
 
+/// Speed of generation for reinforcement learning, against the matrix-product peak. Collective.
+void bench_rollout(const BenchOptions& bench, const JobOptions& options, HostGroup& world);
+
 }  // namespace athanor

@@ -7,6 +7,7 @@
 #include "jobs/environment.hpp"
 #include "parallel/mesh_model.hpp"
 #include "parallel/train_step.hpp"
+#include "src/base/stopwatch.hpp"
 
 namespace athanor {
 
@@ -37,9 +38,5 @@ class RandomTraining {
   std::vector<MicroBatch> batches_;
   std::int64_t tokens_per_step_, steps_done_ = 0;
 };
-
-inline double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 }  // namespace athanor

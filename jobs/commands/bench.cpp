@@ -1,5 +1,7 @@
-// athanor bench train|checkpoint --config FILE: what this machine gets out of the program.
+// athanor bench train|checkpoint|rollout --config FILE: what this machine gets out of the program.
 #include <fmt/format.h>
+
+#include <map>
 
 #include "io/options/configuration.hpp"
 #include "io/options/invocation.hpp"
@@ -14,7 +16,7 @@ int bench_command(const std::vector<std::string>& words, HostGroup& world) {
   BenchOptions bench;
   OptionTable own;
   own.section("", "bench");
-  own.add("action", action, "train|checkpoint", "what to measure (also the first word)");
+  own.add("action", action, "train|checkpoint|rollout", "what to measure (also the first word)");
   own.add("steps", bench.steps, "steps", "timed, after two to warm up", kPositive);
   own.add("saves", bench.saves, "checkpoints", "saved after the first (checkpoint)", kPositive);
   JobOptions shown;
@@ -24,22 +26,25 @@ int bench_command(const std::vector<std::string>& words, HostGroup& world) {
   if (invocation.help) {
     if (world.rank() == 0)
       fmt::print(
-          "athanor bench train|checkpoint --config FILE [--section.key=value]...\n\nTrains on random tokens and prints "
+          "athanor bench train|checkpoint|rollout --config FILE [--section.key=value]...\n\nTrains on random tokens "
+          "and prints "
           "one JSON line. train: speed against the matrix-product peak. checkpoint: what saving costs\ntraining, and "
-          "write speed against a plain write of as many bytes to the same disk, below run.folder.\n\n{}\n{}",
+          "write speed against a plain write of as many bytes to the same disk, below run.folder. rollout: tokens a "
+          "second\nof generation in groups, against the matrix-product peak.\n\n{}\n{}",
           own.help(), shared.help());
     return kExitComplete;
   }
   const Configuration configuration(invocation.assignments, own);
   configuration.apply(own);
-  if (action != "train" && action != "checkpoint")
-    throw ConfigError("bench: '" + action + "' is not known; there are `bench train` and `bench checkpoint`");
+  const std::map<std::string, void (*)(const BenchOptions&, const JobOptions&, HostGroup&)> benches{
+      {"train", bench_train}, {"checkpoint", bench_checkpoint}, {"rollout", bench_rollout}};
+  const auto chosen = benches.find(action);
+  if (chosen == benches.end())
+    throw ConfigError("bench: '" + action +
+                      "' is not known; there are `bench train`, `bench checkpoint` and `bench rollout`");
   const JobOptions options = configuration.job();
   options.model.validate();
-  if (action == "train")
-    bench_train(bench, options, world);
-  else
-    bench_checkpoint(bench, options, world);
+  chosen->second(bench, options, world);
   return kExitComplete;
 }
 

@@ -12,6 +12,7 @@
 #include "parallel/data/owned_slices.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
+#include "src/base/stopwatch.hpp"
 
 namespace athanor {
 namespace {
@@ -39,10 +40,6 @@ Objective objective_of(const std::string& name) {
   std::string names;
   for (const auto& [key, value] : known) names += (names.empty() ? "" : ", ") + key;
   throw ConfigError("rl.objective = " + name + ": wanted one of " + names);
-}
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 }  // namespace

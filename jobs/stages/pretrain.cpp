@@ -15,14 +15,11 @@
 #include "jobs/trainer.hpp"
 #include "jobs/training_data.hpp"
 #include "src/base/error.hpp"
+#include "src/base/stopwatch.hpp"
 #include "src/model/flop_count.hpp"
 
 namespace athanor {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 double resident_bytes_peak() {
   rusage usage{};

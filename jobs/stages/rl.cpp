@@ -14,14 +14,11 @@
 #include "jobs/rl/policy_trainer.hpp"
 #include "jobs/training_data.hpp"
 #include "src/base/error.hpp"
+#include "src/base/stopwatch.hpp"
 #include "src/model/parameter_count.hpp"
 
 namespace athanor {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 /// One run of the stage: the objects it needs and the loop.
 class Reinforcement {

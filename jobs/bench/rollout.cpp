@@ -1,0 +1,87 @@
+// athanor bench rollout: tokens a second of generation for reinforcement learning, on any layout, against the peak of
+// matrix products measured in the same process. rl.prompts_per_rollout groups of rl.group_size siblings write
+// rl.max_new_tokens each, none ends before; prompts are random tokens.
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+
+#include "jobs/bench/bench.hpp"
+#include "jobs/environment.hpp"
+#include "jobs/machine_ceiling.hpp"
+#include "jobs/trainer.hpp"
+#include "parallel/rollout/rollout_engine.hpp"
+#include "src/base/error.hpp"
+#include "src/base/rng.hpp"
+#include "src/base/stopwatch.hpp"
+#include "src/model/flop_count.hpp"
+#include "src/model/parameter_count.hpp"
+
+namespace athanor {
+namespace {
+
+constexpr std::int64_t kPromptTokens = 16;
+
+std::vector<RolloutPrompt> random_prompts(std::int64_t first, std::int64_t count, std::int64_t vocabulary) {
+  std::vector<RolloutPrompt> prompts;
+  for (std::int64_t id = first; id < first + count; ++id) {
+    const Philox random(1, RandomPurpose::test, static_cast<std::uint64_t>(id));
+    RolloutPrompt prompt{id, {}};
+    for (std::uint64_t i = 0; i < kPromptTokens; ++i)
+      prompt.tokens.push_back(static_cast<std::int32_t>(random.word64(i) % static_cast<std::uint64_t>(vocabulary)));
+    prompts.push_back(std::move(prompt));
+  }
+  return prompts;
+}
+
+}  // namespace
+
+void bench_rollout(const BenchOptions& bench, const JobOptions& options, HostGroup& world) {
+  Environment env(options, world);
+  const RlOptions& rl = options.rl;
+  const std::int64_t ranks = env.mesh->size(Axis::data);
+  if (rl.prompts_per_rollout % ranks != 0)
+    throw ConfigError(fmt::format("bench rollout: rl.prompts_per_rollout = {} does not divide over {} data ranks",
+                                  rl.prompts_per_rollout, ranks));
+  const double peak = world.sum(measure_gemm_peak(*env.ops, options.run.dtype, *env.compute));
+  const auto model = make_model(*env.ops, options, *env.mesh, *env.compute);
+  ParameterStore store(*env.ops, model->parameters(), ParameterStore::Options{.with_gradients = false}, *env.compute);
+  store.initialize(options.run.seed, *env.compute);
+  RolloutOptions how;
+  how.sampling.temperature = rl.temperature;
+  how.max_new_tokens = rl.max_new_tokens;
+  how.group_size = rl.group_size;
+  RolloutEngine engine(*env.ops, *model, *env.mesh, rl.slots, kPromptTokens + rl.max_new_tokens,
+                       cache_form(options.run.numerics), nullptr, *env.compute);
+  const std::int64_t mine = rl.prompts_per_rollout / ranks;
+  const auto prompts = random_prompts(env.mesh->coord(Axis::data) * mine, mine, options.model.vocab_size);
+  engine.generate(prompts, how);  // warm-up
+  std::vector<double> times;
+  for (std::int64_t i = 0; i < bench.steps; ++i) {
+    world.barrier();
+    const auto begin = std::chrono::steady_clock::now();
+    engine.generate(prompts, how);
+    world.barrier();
+    times.push_back(seconds_since(begin));
+  }
+  std::sort(times.begin(), times.end());
+  const double seconds = times[times.size() / 2];
+  const auto tokens = static_cast<double>(rl.prompts_per_rollout * rl.group_size * rl.max_new_tokens);
+  const double flops = tokens * forward_flops_per_token(options.model, kPromptTokens + rl.max_new_tokens) / seconds;
+  if (world.rank() != 0) return;
+  fmt::print(
+      "{{\"active_parameters\":{},\"dtype\":\"{}\",\"numerics\":\"{}\",\"ranks\":{},\"pp\":{},\"dp\":{},\"tp\":{},"
+      "\"ep\":{},\"threads\":{},\"sequences\":{},\"slots_of_a_rank\":{},\"new_tokens\":{},\"rollout_seconds\":{:.3f},"
+      "\"tokens_per_second\":{:.0f},\"model_gflops\":{:.1f},\"gemm_peak_gflops\":{:.1f},\"share_of_peak\":{:.3f},"
+      "\"cache_mb_of_a_rank\":{:.1f}}}\n",
+      parameter_count(options.model).activated, to_string(options.run.dtype),
+      options.run.numerics == Numerics::fast ? "fast" : "batch_invariant", world.size(), env.mesh->size(Axis::pp),
+      env.mesh->size(Axis::dp), env.mesh->size(Axis::tp), env.mesh->size(Axis::ep), omp_get_max_threads(),
+      rl.prompts_per_rollout * rl.group_size, rl.slots, rl.max_new_tokens, seconds, tokens / seconds, flops * 1e-9,
+      peak * 1e-9, flops / peak,
+      static_cast<double>(KvCache::numbers_per_token(options.model, cache_form(options.run.numerics)) *
+                          options.model.num_layers * (rl.slots + 1) * (kPromptTokens + rl.max_new_tokens)) *
+          static_cast<double>(size_bytes(options.run.dtype)) * 1e-6);
+}
+
+}  // namespace athanor
