@@ -6,6 +6,7 @@
 #include "src/base/nearest_name.hpp"
 #include "src/reward/answer_extraction.hpp"
 #include "src/reward/countdown.hpp"
+#include "src/reward/math_answer.hpp"
 
 namespace athanor {
 namespace {
@@ -26,8 +27,13 @@ std::string plain_form(std::string_view text) {
 
 }  // namespace
 
-void AnswerChecks::add(std::string name, AnswerCheck check) {
-  if (!checks_.try_emplace(name, std::move(check)).second)
+bool give_same_text(const RewardSample& a, const RewardSample& b) {
+  const auto first = extract_answer(a.completion), second = extract_answer(b.completion);
+  return first && second && plain_form(*first) == plain_form(*second);
+}
+
+void AnswerChecks::add(std::string name, AnswerCheck check, AnswerAgreement agreement) {
+  if (!checks_.try_emplace(name, Check{std::move(check), std::move(agreement)}).second)
     throw ConfigError("answer check " + name + " is added twice");
   if (default_.empty()) default_ = std::move(name);
 }
@@ -37,7 +43,7 @@ void AnswerChecks::set_default(const std::string& name) {
   default_ = name;
 }
 
-std::optional<bool> AnswerChecks::is_right(const RewardSample& sample) const {
+const AnswerChecks::Check& AnswerChecks::check_of(const RewardSample& sample) const {
   const std::string& asked = sample.reward_name;
   const auto found = checks_.find(asked.empty() || asked == "accuracy" ? default_ : asked);
   if (found == checks_.end()) {
@@ -45,11 +51,25 @@ std::optional<bool> AnswerChecks::is_right(const RewardSample& sample) const {
     for (const auto& [name, check] : checks_) known.push_back(name);
     throw ConfigError("a sample's reward " + unknown_name(asked, known));
   }
-  return found->second(sample);
+  return found->second;
+}
+
+std::optional<bool> AnswerChecks::is_right(const RewardSample& sample) const {
+  return check_of(sample).is_right(sample);
+}
+
+bool AnswerChecks::give_same_answer(const RewardSample& a, const RewardSample& b) const {
+  return check_of(a).agreement(a, b);
 }
 
 AnswerChecks all_answer_checks() {
   AnswerChecks checks;
+  checks.add(
+      "math", [](const RewardSample& sample) { return is_right_math_answer(sample.completion, sample.answer); },
+      [](const RewardSample& a, const RewardSample& b) {
+        const auto first = extract_math_answer(a.completion), second = extract_math_answer(b.completion);
+        return first && second && compare_math_answers(*first, *second) == MathVerdict::equal;
+      });
   checks.add("exact", is_exact_answer);
   checks.add("countdown", [](const RewardSample& sample) -> std::optional<bool> {
     const auto verdict = judge_countdown(sample);

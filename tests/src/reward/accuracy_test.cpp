@@ -25,6 +25,8 @@ TEST(Accuracy, SaysWhatTheCheckSays) {
 TEST(Accuracy, AsksTheCheckOfTheSample) {
   const auto accuracy = make_reward("accuracy", all_answer_checks());
   RewardSample sample = completion("<answer>3*(2+4)</answer>", "18 from 2 3 4");
+  EXPECT_EQ(accuracy->score(sample), std::nullopt);  // no mathematical answer
+  sample.reward_name = "exact";
   EXPECT_EQ(accuracy->score(sample), 0.0);
   sample.reward_name = "countdown";
   EXPECT_EQ(accuracy->score(sample), 1.0);
