@@ -17,6 +17,7 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/node_map.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/placement.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/row_hop.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/plan/activation_peak.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/plan/communication_volume.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/plan/layout_plan.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_communicator.cpp

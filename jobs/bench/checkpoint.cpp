@@ -11,6 +11,7 @@
 #include "io/checkpoint/raw_file.hpp"
 #include "jobs/bench/bench.hpp"
 #include "jobs/bench/random_training.hpp"
+#include "src/model/parameter_count.hpp"
 
 namespace athanor {
 namespace {
@@ -144,6 +145,7 @@ void bench_checkpoint(const BenchOptions& bench, const JobOptions& options, Host
   const double stall = median(stalls), write_speed = all_bytes / median(writes), busy_step = median(busy);
   const double plain = 0.5 * (plain_before + plain_after);
   if (world.rank() != 0) return;
+  const ParameterCount count = parameter_count(options.model);
   fmt::print(
       "{{\"parameters\":{},\"dtype\":\"{}\",\"ranks\":{},\"threads\":{},\"step_seconds\":{:.4f},\"first_stall_"
       "seconds\":"
@@ -153,7 +155,7 @@ void bench_checkpoint(const BenchOptions& bench, const JobOptions& options, Host
       "{:.3f},\"write_seconds\":{:.3f},\"write_gb_per_second\":{:.3f},\"plain_write_gb_per_second\":[{:.3f},{:.3f}],"
       "\"share_of_plain_write\":{:.3f},\"direct_write_gb_per_second\":[{:.3f},{:.3f}],\"share_of_direct_write\":{:.3f}}"
       "}\n",
-      training.store().numel(), to_string(options.run.dtype), world.size(), omp_get_max_threads(), step_seconds,
+      count.total + count.mtp, to_string(options.run.dtype), world.size(), omp_get_max_threads(), step_seconds,
       first.stall_seconds, stall, first.stall_seconds / step_seconds, stall / step_seconds, busy_step,
       busy_step / step_seconds, all_bytes, first.write_seconds, median(writes), write_speed * 1e-9, plain_before * 1e-9,
       plain_after * 1e-9, write_speed / plain, direct_before * 1e-9, direct_after * 1e-9,

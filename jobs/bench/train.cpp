@@ -7,9 +7,9 @@
 
 #include "jobs/bench/bench.hpp"
 #include "jobs/bench/random_training.hpp"
+#include "jobs/layout_question.hpp"
 #include "jobs/machine_ceiling.hpp"
 #include "src/model/flop_count.hpp"
-#include "src/model/memory_estimate.hpp"
 
 namespace athanor {
 
@@ -61,14 +61,9 @@ void bench_train(const BenchOptions& bench, const JobOptions& options, HostGroup
       communication_shares(*env.mesh, before, seconds * static_cast<double>(bench.steps), world);
   const auto tokens = static_cast<double>(training.tokens_per_step());
   const double flops = tokens * training_flops_per_token(options.model, options.data.sequence_length) / seconds;
-  const StepCut cut{.tokens = training.micro_batch_tokens(), .micro_batches = training.micro_batches()};
-  const LayoutSizes sizes{.tp = env.mesh->size(Axis::tp),
-                          .cp = env.mesh->size(Axis::cp),
-                          .dp = env.mesh->size(Axis::dp),
-                          .ep = env.mesh->size(Axis::ep)};
-  const auto estimate = static_cast<double>(
-      estimate_memory(options.model, options.run.dtype, options.optimizer.adamw, whole_model(options.model), sizes, cut)
-          .total(1));
+  const LayoutPlan plan = plan_layout(layout_question(options, world.size()));
+  const auto estimate =
+      static_cast<double>(plan.pipeline[static_cast<std::size_t>(env.mesh->coord(Axis::pp))].total_bytes());
   const auto tensor_peak = static_cast<double>(env.ops->arena().statistics().peak_in_use_bytes);
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
@@ -78,7 +73,7 @@ void bench_train(const BenchOptions& bench, const JobOptions& options, HostGroup
       "4f},\"tokens_per_second\":{:.0f},\"model_gflops\":{:.1f},\"gemm_peak_gflops\":{:.1f},\"gemm_peak_f32_gflops\":{:"
       ".1f},\"share_of_peak\":{:.3f},\"share_of_f32_peak\":{:.3f},\"copy_gb_per_second\":{:.1f},\"tensor_peak_mb\":{:."
       "1f},\"tensor_peak_estimate_mb\":{:.1f},\"tensor_peak_over_estimate\":{:.3f},\"resident_peak_mb\":{:.1f},{}}}\n",
-      training.store().numel(), to_string(options.run.dtype), world.size(), omp_get_max_threads(),
+      plan.parameters + plan.mtp_parameters, to_string(options.run.dtype), world.size(), omp_get_max_threads(),
       training.tokens_per_step(), seconds, tokens / seconds, flops * 1e-9, peak * 1e-9, peak_f32 * 1e-9, flops / peak,
       flops / peak_f32, copy * 1e-9, tensor_peak * 1e-6, estimate * 1e-6, tensor_peak / estimate,
       static_cast<double>(usage.ru_maxrss) * 1024e-6, communication);

@@ -17,6 +17,7 @@
 #include "src/base/error.hpp"
 #include "src/base/stopwatch.hpp"
 #include "src/model/flop_count.hpp"
+#include "src/model/parameter_count.hpp"
 
 namespace athanor {
 namespace {
@@ -95,16 +96,17 @@ class Pretraining {
 
   void describe(bool resumed) {
     flops_per_token_ = training_flops_per_token(options_.model, options_.data.sequence_length);
+    const ParameterCount count = parameter_count(options_.model);
     const std::size_t weights = static_cast<std::size_t>(trainer_->store().numel()) * size_bytes(options_.run.dtype);
     const std::size_t gradients =
         static_cast<std::size_t>(trainer_->store().numel()) * size_bytes(accumulation_dtype(options_.run.dtype));
     spdlog::info(
-        "{}: {} parameters in {}, {} ranks (dp {}), {:.1f} MFLOP a token; a rank holds {:.1f} MB weights, {:.1f} MB "
-        "gradients, "
-        "{:.1f} MB optimizer",
-        context_.name, trainer_->store().numel(), to_string(options_.run.dtype), context_.world.size(),
-        env_.mesh->size(Axis::dp), flops_per_token_ * 1e-6, static_cast<double>(weights) * 1e-6,
-        static_cast<double>(gradients) * 1e-6,
+        "{}: {} parameters{} in {}, {} ranks (pp {} dp {} cp {} tp {} ep {}), {:.1f} MFLOP a token; this rank holds {} "
+        "parameters: {:.1f} MB weights, {:.1f} MB gradients, {:.1f} MB optimizer",
+        context_.name, count.total, count.mtp > 0 ? fmt::format(" and {} of MTP modules", count.mtp) : "",
+        to_string(options_.run.dtype), context_.world.size(), env_.mesh->size(Axis::pp), env_.mesh->size(Axis::dp),
+        env_.mesh->size(Axis::cp), env_.mesh->size(Axis::tp), env_.mesh->size(Axis::ep), flops_per_token_ * 1e-6,
+        trainer_->store().numel(), static_cast<double>(weights) * 1e-6, static_cast<double>(gradients) * 1e-6,
         static_cast<double>(trainer_->train_step().optimizer().state_bytes()) * 1e-6);
     if (resumed)
       spdlog::info("{}: goes on after step {} ({} tokens)", context_.name, trainer_->steps_done(),

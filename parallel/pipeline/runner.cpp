@@ -49,7 +49,7 @@ void PipelineRunner::run(const ContextOf& context_of, std::span<ModelChunk* cons
   check(run);
   for (const Step& step : program_.steps) {
     start(run, step.messages);
-    for (const Part& part : parts_of(step.action)) execute(run, step, part);
+    execute(run, step);
   }
   start(run, program_.last_messages);
   ranks_.finish_sends(context_of(micro_batches.front(), false).compute);
@@ -77,22 +77,39 @@ void PipelineRunner::start(const Run& run, std::span<const Message> messages) {
       inputs_[messages[i].taker].ticket = first + static_cast<Communicator::Ticket>(i);
 }
 
-void PipelineRunner::execute(const Run& run, const Step& step, const Part& part) {
-  const int slot = step.action.phase == Phase::FB && part.phase != Phase::F ? step.slot_b : step.slot;
-  ModelChunk& chunk = *run.chunks[static_cast<std::size_t>(part.chunk)];
-  ExecContext ctx = run.context_of(run.micro_batches[static_cast<std::size_t>(part.micro_batch)],
-                                   part.phase == Phase::W && step.completes_gradients);
-  switch (part.phase) {
+void PipelineRunner::execute(const Run& run, const Step& step) {
+  const Action& action = step.action;
+  switch (action.phase) {
     case Phase::F:
-      give_output(part, chunk.forward(ctx, slot, take_input(part, ctx.compute)));
+      run_forward(run, {Phase::F, action.chunk, action.micro_batch}, step.slot);
       break;
-    case Phase::I:
-      give_output(part, chunk.backward_input(ctx, slot, take_input(part, ctx.compute)));
+    case Phase::FB:
+      run_forward(run, {Phase::F, action.chunk, action.micro_batch}, step.slot);
+      run_backward(run, {Phase::B, action.chunk_b, action.micro_batch_b}, step.slot_b, step.completes_gradients);
       break;
     default:
-      chunk.backward_weight(ctx, slot);
+      run_backward(run, {action.phase, action.chunk, action.micro_batch}, step.slot, step.completes_gradients);
       break;
   }
+}
+
+void PipelineRunner::run_forward(const Run& run, const Part& part, int slot) {
+  ExecContext ctx = run.context_of(run.micro_batches[static_cast<std::size_t>(part.micro_batch)], false);
+  ModelChunk& chunk = *run.chunks[static_cast<std::size_t>(part.chunk)];
+  give_output(part, chunk.forward(ctx, slot, take_input(part, ctx.compute)));
+}
+
+void PipelineRunner::run_backward(const Run& run, const Part& part, int slot, bool completes_gradients) {
+  ExecContext ctx = run.context_of(run.micro_batches[static_cast<std::size_t>(part.micro_batch)],
+                                   part.phase != Phase::I && completes_gradients);
+  ModelChunk& chunk = *run.chunks[static_cast<std::size_t>(part.chunk)];
+  const Part input{Phase::I, part.chunk, part.micro_batch};
+  if (part.phase == Phase::W)
+    chunk.backward_weight(ctx, slot);
+  else if (part.phase == Phase::I)
+    give_output(input, chunk.backward_input(ctx, slot, take_input(input, ctx.compute)));
+  else
+    give_output(input, chunk.backward(ctx, slot, take_input(input, ctx.compute)));
 }
 
 /// Undefined for F of the first and I of the last chunk.

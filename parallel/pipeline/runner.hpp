@@ -62,7 +62,10 @@ class PipelineRunner {
 
   void check(const Run& run) const;
   void start(const Run& run, std::span<const Message> messages);
-  void execute(const Run& run, const Step& step, const Part& part);
+  void execute(const Run& run, const Step& step);
+  void run_forward(const Run& run, const Part& part, int slot);
+  /// I, W or both.
+  void run_backward(const Run& run, const Part& part, int slot, bool completes_gradients);
   Tensor take_input(const Part& part, Stream& stream);
   void give_output(const Part& part, Tensor tensor);
 

@@ -10,54 +10,57 @@ double ring_share(std::int64_t ranks) { return static_cast<double>(ranks - 1) / 
 
 /// Columns that the blocks, ends and MTP modules of a part move, summed over them.
 struct Widths {
-  double tp = 0.0;  ///< of T/cp rows
-  double cp = 0.0;  ///< of T rows
-  std::int64_t moe_blocks = 0;
+  double tp = 0.0;            ///< of T/cp rows
+  double cp = 0.0;            ///< of T rows
+  double expert_trips = 0.0;  ///< of tokens to their experts or back
 };
 
-void add_block(Widths& widths, const ModelConfig& c, const MeshShape& shape, DType dtype, bool is_moe) {
+void add_block(Widths& widths, const ModelConfig& c, const MeshShape& shape, DType dtype, Recompute recompute,
+               bool is_moe) {
+  // How often what F moves is moved: recomputed whole, once more in I.
+  const double forwards = recompute == Recompute::full ? 2.0 : 1.0;
   const auto dim = static_cast<double>(c.dim);
-  // A column-split linear gathers its input and reduce-scatters that one's gradient; a row-split one reduce-scatters
-  // its output and gathers that one's gradient. (Korthikanti et al. 2022, section 4.2.2, gather the input once more for
-  // W; here it is kept.)
-  const double split_pair = 4.0 * dim;
+  // F of a pair of linears: the first, cut by columns, gathers its input of `width`; the second reduce-scatters its
+  // output. I gathers that one's gradient and the input again, and reduce-scatters its gradient (Korthikanti et al.
+  // 2022, section 4.2.2).
+  const auto pair = [&](double width) { return forwards * (width + dim) + dim + 2.0 * width; };
   if (c.attention == AttentionKind::mla) {
     // Latents are computed on the shards: what is gathered is the query's latent and the compressed keys and values.
-    const auto query = static_cast<double>(c.q_lora_rank > 0 ? c.q_lora_rank : c.dim);
     const auto latent = static_cast<double>(c.kv_lora_rank + c.qk_rope_head_dim);
-    widths.tp += 2.0 * query + 2.0 * latent + 2.0 * dim;
-    widths.cp += 2.0 * latent;
+    widths.tp += pair(static_cast<double>(c.q_lora_rank > 0 ? c.q_lora_rank : c.dim)) + (forwards + 1.0) * latent;
+    widths.cp += (forwards + 1.0) * latent;
   } else {
-    widths.tp += split_pair;
-    widths.cp += 2.0 * 2.0 * static_cast<double>(c.num_kv_heads / shape.tp * c.head_dim);
+    widths.tp += pair(dim);
+    const double again = recompute == Recompute::none ? 1.0 : 2.0;  // keys and values are computed again
+    widths.cp += (again + 1.0) * 2.0 * static_cast<double>(c.num_kv_heads / shape.tp * c.head_dim);
   }
-  if (!is_moe || c.num_shared_experts > 0) widths.tp += split_pair;
+  if (!is_moe || c.num_shared_experts > 0) widths.tp += pair(dim);
   if (!is_moe) return;
-  widths.moe_blocks += 1;
+  // Dispatch and combine; in I their transposes.
+  widths.expert_trips += 2.0 * forwards + 2.0;
   if (c.balance_loss_alpha == 0.0) return;
   // The balance loss looks at whole sequences: all scores, in the accumulation type.
-  const double scores = static_cast<double>(c.num_routed_experts) *
+  const double scores = forwards * static_cast<double>(c.num_routed_experts) *
                         static_cast<double>(size_bytes(accumulation_dtype(dtype))) /
                         static_cast<double>(size_bytes(dtype));
   widths.tp += scores;
   widths.cp += scores;
 }
 
-Widths widths_of(const ModelConfig& c, const MeshShape& shape, DType dtype, const ModelPart& part) {
-  Widths widths;
+void add_part(Widths& widths, const ModelConfig& c, const MeshShape& shape, DType dtype, Recompute recompute,
+              const ModelPart& part) {
   for (std::int64_t layer = part.layer_begin; layer < part.layer_end; ++layer)
-    add_block(widths, c, shape, dtype, c.is_moe_layer(layer));
+    add_block(widths, c, shape, dtype, recompute, c.is_moe_layer(layer));
   // Vocabulary-parallel: the embedding reduce-scatters rows and gathers their gradients; the head the other way round.
   const double vocabulary = 2.0 * static_cast<double>(c.dim);
   if (part.has_embedding) widths.tp += vocabulary;
   if (part.has_head) {
     widths.tp += vocabulary;
     for (std::int64_t module = 0; module < c.mtp_depth; ++module) {
-      add_block(widths, c, shape, dtype, c.num_routed_experts > 0);
+      add_block(widths, c, shape, dtype, recompute, c.num_routed_experts > 0);
       widths.tp += 2.0 * vocabulary;
     }
   }
-  return widths;
 }
 
 /// Rows that one rank sends for one of its tokens in one direction: to other nodes, and within a node.
@@ -89,36 +92,30 @@ double ranks_reached(double ranks, std::int64_t experts_per_token) {
 }
 
 CommunicationVolume communication_volume(const ModelConfig& config, DType dtype, const MeshShape& shape,
-                                         const NodeShape& node, const ModelPart& part, std::int64_t pp_rank,
-                                         std::int64_t tokens, std::int64_t micro_batches) {
+                                         const NodeShape& node, std::span<const ModelPart> parts,
+                                         const PipelineTraffic& traffic) {
   const LayoutSizes sizes{.tp = shape.tp, .cp = shape.cp, .dp = shape.dp, .ep = shape.ep};
-  const auto bytes = static_cast<double>(size_bytes(dtype)), count = static_cast<double>(micro_batches);
-  const auto all_rows = static_cast<double>(tokens);
+  const auto bytes = static_cast<double>(size_bytes(dtype)), count = static_cast<double>(traffic.micro_batches);
+  const auto all_rows = static_cast<double>(traffic.tokens);
   const double query_rows = all_rows / static_cast<double>(shape.cp), rows = query_rows / static_cast<double>(shape.tp);
   const double row_bytes = static_cast<double>(config.dim) * bytes;
-  const Widths widths = widths_of(config, shape, dtype, part);
+  Widths widths;
+  for (const ModelPart& part : parts) add_part(widths, config, shape, dtype, traffic.recompute, part);
 
   CommunicationVolume volume;
   volume.tp = count * ring_share(shape.tp) * query_rows * widths.tp * bytes;
   volume.cp = count * ring_share(shape.cp) * all_rows * widths.cp * bytes;
-  // Dispatch and combine in F, their transposes in I.
   const RowsSent sent = expert_rows(config, shape, node);
-  const double trips = 4.0 * count * static_cast<double>(widths.moe_blocks) * rows * row_bytes;
+  const double trips = count * widths.expert_trips * rows * row_bytes;
   volume.ep_between_nodes = trips * sent.between_nodes;
   volume.ep_within_nodes = trips * sent.within_nodes;
-  const double neighbours = (pp_rank > 0 ? 1.0 : 0.0) + (pp_rank + 1 < shape.pp ? 1.0 : 0.0);
-  volume.pp = neighbours * count * rows * row_bytes;
-  // The two holders of an embedding exchange their gradients once a step.
-  const bool shares_embedding = part.has_embedding_copy(config) ||
-                                (part.has_embedding && !part.has_head && (config.tied_head || config.mtp_depth > 0));
-  if (shares_embedding)
-    volume.pp += static_cast<double>(config.vocab_size / shape.tp * config.dim) *
-                 static_cast<double>(size_bytes(accumulation_dtype(dtype)));
-  for (const HeldTensor& tensor : held_tensors(config, dtype, part, sizes)) {
-    const double moved = static_cast<double>(tensor.numel) * ring_share(ranks_of(tensor.reduced, sizes));
-    volume.reduce_scatter += moved * static_cast<double>(size_bytes(accumulation_dtype(tensor.dtype)));
-    volume.all_gather += moved * static_cast<double>(size_bytes(tensor.dtype));
-  }
+  volume.pp = static_cast<double>(traffic.messages) * count * rows * row_bytes;
+  for (const ModelPart& part : parts)
+    for (const HeldTensor& tensor : held_tensors(config, dtype, part, sizes)) {
+      const double moved = static_cast<double>(tensor.numel) * ring_share(ranks_of(tensor.reduced, sizes));
+      volume.reduce_scatter += moved * static_cast<double>(size_bytes(accumulation_dtype(tensor.dtype)));
+      volume.all_gather += moved * static_cast<double>(size_bytes(tensor.dtype));
+    }
   return volume;
 }
 

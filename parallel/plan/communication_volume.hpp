@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "parallel/process_mesh.hpp"
 #include "src/base/dtype.hpp"
 #include "src/model/model_part.hpp"
+#include "src/nn/recompute.hpp"
 
 namespace athanor {
 
@@ -17,8 +19,8 @@ struct CommunicationVolume {
   double tp = 0.0;  ///< gathers and reduce-scatters of the residual stream and latents
   double cp = 0.0;  ///< keys and values, or their latents, and their gradients
   double ep_between_nodes = 0.0, ep_within_nodes = 0.0;
-  double pp = 0.0;              ///< to the next and the previous pipeline rank; copies of the embedding
-  double reduce_scatter = 0.0;  ///< of gradients, over dp*cp, dp*cp*tp or edp
+  double pp = 0.0;              ///< activations to the chunks behind, gradients to the chunks before
+  double reduce_scatter = 0.0;  ///< of gradients, over dp*cp, dp*cp*tp, edp or both ends of the pipeline
   double all_gather = 0.0;      ///< of updated weights, over the same ranks
 
   double total() const { return tp + cp + ep_between_nodes + ep_within_nodes + pp + reduce_scatter + all_gather; }
@@ -35,9 +37,17 @@ std::int64_t nodes_reached(const ModelConfig& config, std::int64_t nodes);
 /// Different ranks among `ranks` that K experts, chosen evenly, stand on: ranks * (1 - (1 - 1/ranks)^K).
 double ranks_reached(double ranks, std::int64_t experts_per_token);
 
-/// @param tokens  T of a micro-batch.  @param micro_batches  M.  @param pp_rank  of shape.pp.
+/// What passes a rank in one step.
+struct PipelineTraffic {
+  std::int64_t tokens = 0;  ///< T of a micro-batch
+  std::int64_t micro_batches = 1;
+  std::int64_t messages = 0;  ///< that the rank sends to pipeline neighbours for one micro-batch
+  Recompute recompute = Recompute::none;
+};
+
+/// @param parts  the chunks of the rank.
 CommunicationVolume communication_volume(const ModelConfig& config, DType dtype, const MeshShape& shape,
-                                         const NodeShape& node, const ModelPart& part, std::int64_t pp_rank,
-                                         std::int64_t tokens, std::int64_t micro_batches);
+                                         const NodeShape& node, std::span<const ModelPart> parts,
+                                         const PipelineTraffic& traffic);
 
 }  // namespace athanor

@@ -15,6 +15,7 @@ struct Unit {
   std::int64_t weight_kept = 0;    ///< between its I and its W
   std::int64_t forward_peak = 0;   ///< most during its F, what it keeps included
   std::int64_t backward_peak = 0;  ///< most during its I, what it keeps and its dy included
+  bool keeps_dy = false;           ///< until W
 };
 
 /// The part of a block that lies between its norms.
@@ -25,9 +26,10 @@ struct Inner {
 
 class Sizes {
  public:
-  Sizes(const ModelConfig& config, DType dtype, const LayoutSizes& layout, std::int64_t tokens)
+  Sizes(const ModelConfig& config, DType dtype, const LayoutSizes& layout, std::int64_t tokens, Recompute recompute)
       : c(config),
         layout_(layout),
+        recompute_(recompute),
         type_(static_cast<std::int64_t>(size_bytes(dtype))),
         acc_(static_cast<std::int64_t>(size_bytes(accumulation_dtype(dtype)))),
         all_rows(tokens),
@@ -48,6 +50,7 @@ class Sizes {
   std::int64_t whole(std::int64_t width) const { return of(query_rows * width); }
   /// The same where it stands beside the shard; none without tp.
   std::int64_t gathered(std::int64_t width) const { return layout_.tp > 1 ? whole(width) : 0; }
+  bool selective() const { return recompute_ == Recompute::selective; }
   /// What w_o and w_down keep of their dy: gathered, or the shard, which `owner` has.
   std::int64_t kept_dy(std::int64_t owner) const { return layout_.tp > 1 ? whole(c.dim) : owner; }
 
@@ -61,13 +64,21 @@ class Sizes {
   }
   /// Beyond the state after the final norm and its gradient.
   std::int64_t loss_transient() const;
-  Unit embedding_unit() const { return {.weight_kept = whole(c.dim), .backward_peak = stream() + gathered(c.dim)}; }
+  /// Tokens by their rows in this rank's part of the vocabulary.
+  std::int64_t own_tokens() const { return layout_.tp > 1 ? ids(query_rows) : 0; }
+  Unit embedding_unit() const {
+    return {.forward_kept = own_tokens(),
+            .weight_kept = own_tokens() + whole(c.dim),
+            .forward_peak = own_tokens() + gathered(c.dim) + stream(),
+            .backward_peak = own_tokens() + stream() + gathered(c.dim)};
+  }
   Unit final_unit() const;
   Unit mtp_unit() const;
 
  private:
   const ModelConfig& c;
   LayoutSizes layout_;
+  Recompute recompute_;
   std::int64_t type_, acc_;  ///< bytes of an element
 
  public:
@@ -84,17 +95,23 @@ Inner Sizes::mla() const {
   const std::int64_t all_c_kv = of(all_rows * latent), all_k_pe = of(all_rows * rope);
   const bool has_c_q = c.q_lora_rank > 0, travels = all_rows > rows;
   const std::int64_t c_q = has_c_q ? of(rows * c.q_lora_rank) : 0;
-  // What w_q, or q_norm and w_q_b, read; beside x, which w_kv_a reads; then kv_norm's and w_kv_b's.
-  const std::int64_t query_inputs = has_c_q ? c_q + rstd() + whole(c.q_lora_rank) : gathered(c.dim);
+  // What q_norm and w_q_b read; beside x, which w_kv_a and w_q read; then kv_norm's and w_kv_b's.
+  const std::int64_t query_inputs = has_c_q ? 2 * c_q + rstd() : 0;
   const std::int64_t inputs = x + query_inputs + c_kv + rstd() + all_c_kv;
+  // In backward what the query is made of stands there whole, in place of a latent's rows or beside those of x.
+  const std::int64_t query_gathered = gathered(has_c_q ? c.q_lora_rank : c.dim);
+  const std::int64_t x_again = query_gathered > 0 && has_c_q ? query_gathered - c_q : query_gathered;
 
   Inner out;
   Unit& m = out.memory;
-  m.forward_kept = inputs + q + k + v + o + lse;
-  m.forward_peak = std::max(inputs + q + k + v + kv + all_k_pe, m.forward_kept + all_k_pe + gathered(c.dim) + x);
+  const std::int64_t all_kept = inputs + q + k + v + o + lse;
+  m.forward_kept = selective() ? inputs + all_k_pe + o + lse : all_kept;
+  m.forward_peak = std::max({x + query_inputs + query_gathered + q, inputs + q + k + v + kv + all_k_pe,
+                             all_kept + all_k_pe + gathered(c.dim) + x});
   const std::int64_t dh = x, dh_all = gathered(c.dim), dkv = kv;
-  const std::int64_t in_attention = m.forward_kept + dh + dh_all + o + q + k + v;
-  const std::int64_t after = inputs + o + dh + dh_all + q + dkv;  // q, k, v and the log-sum-exp are gone, dq is there
+  const std::int64_t in_attention = all_kept + x_again + dh + dh_all + o + q + k + v;
+  // q, k, v and the log-sum-exp are gone, dq is there.
+  const std::int64_t after = inputs + x_again + o + dh + dh_all + q + dkv;
   const std::int64_t assembling = after + k + v + all_k_pe;
   // Gradients of the latents, joined, put in order and summed over ranks.
   const std::int64_t joined = of(all_rows * (latent + rope));
@@ -104,13 +121,13 @@ Inner Sizes::mla() const {
   const std::int64_t query_back = has_c_q ? gathered(c.q_lora_rank) : gathered(c.dim) + (dh_all > 0 ? x : 0);
   const std::int64_t at_end = after + of(rows * rope) + latents_back + x + query_back;
   m.backward_peak = std::max({in_attention, assembling, joining, at_end});
-  m.weight_kept = inputs + o + kept_dy(dh) + q + dkv + latents_back - c_kv;
+  m.weight_kept = inputs + x_again + o + kept_dy(dh) + q + dkv + latents_back - c_kv;
   return out;
 }
 
 Inner Sizes::gqa() const {
   const std::int64_t heads = c.num_heads / layout_.tp, kv_heads = c.num_kv_heads / layout_.tp;
-  const std::int64_t x = stream(), input = whole(c.dim), lse = acc(query_rows * heads);
+  const std::int64_t x = stream(), x_again = whole(c.dim), lse = acc(query_rows * heads);
   const std::int64_t q = whole(heads * c.head_dim), kv = of(all_rows * kv_heads * c.head_dim);
   const std::int64_t own_k = whole(kv_heads * c.head_dim), ordering = layout_.cp > 1 ? kv : 0;
   // With norms of the heads: their inputs and statistics; in backward the gradients on both sides.
@@ -120,26 +137,27 @@ Inner Sizes::gqa() const {
 
   Inner out;
   Unit& m = out.memory;
-  m.forward_kept = input + norm_inputs + 2 * q + 2 * kv + lse;
-  m.forward_peak = m.forward_kept + x + std::max(gathered(c.dim) + x, ordering);
+  const std::int64_t all_kept = norm_inputs + 2 * q + 2 * kv + lse;  // beside x
+  m.forward_kept = selective() ? x + q + lse : x + all_kept;
+  m.forward_peak = x + std::max(gathered(c.dim) + norm_inputs + q + 2 * kv + ordering, all_kept + gathered(c.dim) + x);
   const std::int64_t dh = x, dh_all = gathered(c.dim);
-  const std::int64_t in_attention = m.forward_kept + dh + dh_all + 2 * q + 2 * kv;
-  const std::int64_t scattering = input + norm_inputs + q + dh + dh_all + q + 2 * kv + ordering + own_k;
-  m.weight_kept = input + norm_inputs + q + kept_dy(dh) + q + 2 * own_k + norm_gradients;
+  const std::int64_t in_attention = x_again + all_kept + dh + dh_all + 2 * q + 2 * kv;
+  const std::int64_t scattering = x_again + norm_inputs + q + dh + dh_all + q + 2 * kv + ordering + own_k;
+  m.weight_kept = x_again + norm_inputs + q + kept_dy(dh) + q + 2 * own_k + norm_gradients;
   m.backward_peak =
       std::max({in_attention, ordering > 0 ? scattering : 0, m.weight_kept + x + (dh_all > 0 ? dh + dh_all : 0)});
   return out;
 }
 
 Inner Sizes::ffn() const {
-  const std::int64_t inner = whole(c.inter_dim / layout_.tp), x = stream(), input = whole(c.dim);
+  const std::int64_t inner = whole(c.inter_dim / layout_.tp), x = stream(), x_again = whole(c.dim);
   const std::int64_t dy_all = gathered(c.dim), partial = gathered(c.dim);
   Inner out{.memory = {}, .keeps_dy = layout_.tp == 1};
   Unit& m = out.memory;
-  m.forward_kept = input + 3 * inner;
-  m.forward_peak = m.forward_kept + x + partial;
-  m.backward_peak = m.forward_kept + dy_all + std::max(inner, x + partial);
-  m.weight_kept = m.forward_kept + dy_all;
+  m.forward_kept = x + (selective() ? 2 : 3) * inner;
+  m.forward_peak = x + 3 * inner + x + partial;
+  m.backward_peak = dy_all + 3 * inner + std::max(x + inner, x_again + x + partial);
+  m.weight_kept = x_again + 3 * inner + dy_all;
   return out;
 }
 
@@ -147,8 +165,9 @@ Inner Sizes::moe() const {
   const std::int64_t pairs = rows * c.experts_per_token, experts = c.num_routed_experts;
   const std::int64_t x = stream(), x_acc = has_separate_acc() ? acc(rows * c.dim) : 0;
   const std::int64_t scores = acc(rows * experts);
-  // The balance loss looks at whole sequences; the part kept is a view of all query rows'.
-  const std::int64_t dscores = c.balance_loss_alpha != 0.0 ? acc(query_rows * experts) : 0;
+  const std::int64_t dscores = c.balance_loss_alpha != 0.0 ? scores : 0;
+  // The balance loss looks at whole sequences.
+  const std::int64_t balancing = dscores > 0 && all_rows > rows ? 2 * acc(all_rows * experts) : 0;
   const std::int64_t weights = acc(pairs), chosen = ids(pairs);
   // Order of the pairs and back; where rows travel also that of the arrivals and back, and a buffer to send from.
   const bool travels = layout_.ep > 1;
@@ -156,24 +175,29 @@ Inner Sizes::moe() const {
   const std::int64_t row = of(pairs * c.dim), inner = of(pairs * c.moe_inter_dim), travelling = travels ? row : 0;
   const bool has_shared = c.num_shared_experts > 0;
   const std::int64_t shared = has_shared ? whole(c.num_shared_experts * c.moe_inter_dim / layout_.tp) : 0;
-  // The router reads x in the accumulation type, the shared expert as it is.
-  const std::int64_t shared_input = !has_shared ? 0 : layout_.tp > 1 ? whole(c.dim) : x_acc > 0 ? x : 0;
-  const std::int64_t input = (x_acc > 0 ? x_acc : x) + shared_input;
+  // The router reads x in the accumulation type, the shared expert as it is: its rows until I, gathered until W.
+  const std::int64_t router_input = x_acc > 0 ? x_acc : x, input = router_input + (has_shared && x_acc > 0 ? x : 0);
+  const std::int64_t x_again = !has_shared ? 0 : layout_.tp > 1 ? whole(c.dim) : x_acc > 0 ? x : 0;
   const std::int64_t dy_all = has_shared ? gathered(c.dim) : 0, partial = dy_all > 0 ? dy_all + x : 0;
 
   Inner out{.memory = {}, .keeps_dy = has_shared && layout_.tp == 1};
   Unit& m = out.memory;
   const std::int64_t routed = input + scores + dscores + weights + chosen;
-  m.forward_kept = routed + handle + offsets + 2 * row + 3 * inner + 3 * shared;
-  m.forward_peak = std::max(routed + x + scores, m.forward_kept + x + std::max(travelling, partial));
-  const std::int64_t dweights = weights;
-  const std::int64_t combining = m.forward_kept + dweights + row + travelling;
-  const std::int64_t in_experts = m.forward_kept - weights + dweights + row + inner;  // y's rows went, dx's came
-  const std::int64_t dispatching = m.forward_kept - weights + dweights + row + x + travelling;
-  const std::int64_t kept = input + offsets + 2 * row + 3 * inner + 3 * shared;  // x, dy; gate, up, hidden
+  const std::int64_t around = routed + handle + offsets + 2 * row;  // all but what lies within the experts
+  const std::int64_t inner_kept = (selective() ? 2 : 3) * inner;
+  m.forward_kept = around + inner_kept + (selective() ? 2 : 3) * shared;
+  m.forward_peak = std::max({routed + x + scores + balancing, around + 3 * inner,
+                             around + inner_kept + 3 * shared + x + std::max(travelling, partial)});
+  const std::int64_t dweights = weights, all_kept = around + 3 * inner + 3 * shared;
+  const std::int64_t shared_backward = around + inner_kept + 4 * shared;
+  const std::int64_t combining = around + inner_kept + 3 * shared + dweights + row + travelling;
+  const std::int64_t in_experts = all_kept - weights + dweights + row + inner;  // y's rows went, dx's came
+  const std::int64_t dispatching = all_kept - weights + dweights + row + x + travelling;
+  // x, dy; gate, up, hidden
+  const std::int64_t kept = router_input + x_again + offsets + 2 * row + 3 * inner + 3 * shared;
   const std::int64_t routing = kept + scores + dscores + chosen + dweights + x + std::max(scores, partial);
   const std::int64_t rounding = kept + dweights + x + scores + x_acc + (x_acc > 0 ? x : 0);
-  m.backward_peak = dy_all + std::max({m.forward_kept + shared, combining, in_experts, dispatching, routing, rounding});
+  m.backward_peak = dy_all + std::max({shared_backward, combining, in_experts, dispatching, routing, rounding});
   m.weight_kept = kept + scores + dy_all;
   return out;
 }
@@ -190,6 +214,11 @@ Unit Sizes::block_of(const Inner& attention, const Inner& feed_forward) const {
   m.backward_peak = std::max({outside_ffn + f.backward_peak, outside_ffn + f.weight_kept + dnormed + dh,
                               kept_ffn + dy + a.backward_peak, kept_ffn + dy + a.weight_kept + dnormed + x});
   m.weight_kept = kept_ffn + (feed_forward.keeps_dy ? dy : 0) + a.weight_kept + dnormed;
+  m.keeps_dy = feed_forward.keeps_dy;
+  if (recompute_ == Recompute::full) {
+    m.forward_kept = x;
+    m.backward_peak = std::max(m.backward_peak, dy + m.forward_peak);
+  }
   return m;
 }
 
@@ -211,7 +240,7 @@ Unit Sizes::mtp_unit() const {
   const Unit b = block_unit(c.num_routed_experts > 0);
   const std::int64_t x = stream(), joined = of(rows * 2 * c.dim);
   // Embedding's rows, previous state, joined; output and gradient of the module's own state.
-  const std::int64_t before = 2 * x + 2 * rstd() + joined, after = 2 * x + rstd();
+  const std::int64_t before = own_tokens() + 2 * x + 2 * rstd() + joined, after = 2 * x + rstd();
   Unit m;
   m.forward_kept = before + b.forward_kept + after;
   m.forward_peak = std::max({before + 2 * x, before + b.forward_peak, m.forward_kept + x + loss_transient()});
@@ -223,8 +252,8 @@ Unit Sizes::mtp_unit() const {
 }  // namespace
 
 ActivationMemory activation_memory(const ModelConfig& config, DType dtype, const ModelPart& part,
-                                   const LayoutSizes& sizes, std::int64_t tokens) {
-  const Sizes s(config, dtype, sizes, tokens);
+                                   const LayoutSizes& sizes, std::int64_t tokens, Recompute recompute) {
+  const Sizes s(config, dtype, sizes, tokens, recompute);
   std::vector<Unit> chain;
   if (part.has_embedding) chain.push_back(s.embedding_unit());
   for (std::int64_t layer = part.layer_begin; layer < part.layer_end; ++layer)
@@ -237,16 +266,26 @@ ActivationMemory activation_memory(const ModelConfig& config, DType dtype, const
   ActivationMemory memory;
   std::int64_t alive = 0;
   for (const Unit& unit : chain) {
-    memory.highest = std::max(memory.highest, alive + unit.forward_peak);
+    memory.forward_highest = std::max(memory.forward_highest, alive + unit.forward_peak);
     alive += unit.forward_kept;
   }
   memory.forward_kept = alive;
-  if (!part.has_head) memory.highest = std::max(memory.highest, alive + s.stream());  // until it is sent
+  if (!part.has_head) memory.forward_highest = std::max(memory.forward_highest, alive + s.stream());  // what it makes
+  // The gradient that the chunk was given stands there until its I is done.
+  const std::int64_t dy = !part.has_head && !chain.back().keeps_dy ? s.stream() : 0;
   for (auto unit = chain.rbegin(); unit != chain.rend(); ++unit) {
-    memory.highest = std::max(memory.highest, alive - unit->forward_kept + unit->backward_peak);
+    const std::int64_t given = unit == chain.rbegin() ? 0 : dy;
+    memory.backward_highest =
+        std::max(memory.backward_highest, alive + given - unit->forward_kept + unit->backward_peak);
     alive += unit->weight_kept - unit->forward_kept;
   }
+  std::int64_t before = memory.forward_kept;
+  for (auto unit = chain.rbegin(); unit != chain.rend(); ++unit) {
+    before -= unit->forward_kept;
+    memory.fused_highest = std::max(memory.fused_highest, before + unit->backward_peak);
+  }
   memory.weight_kept = alive;
+  memory.message = s.stream();
   return memory;
 }
 

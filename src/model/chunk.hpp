@@ -34,6 +34,13 @@ class ModelChunk {
   virtual Tensor backward_input(ExecContext& ctx, int micro_batch, const Tensor& dy) = 0;
   /// W. Any time after I of the same micro-batch, once.
   virtual void backward_weight(ExecContext& ctx, int micro_batch) = 0;
+  /// B: I and W, with the bits of the one after the other. A chunk may go through its layers once, so that what W needs
+  /// of a layer is gone before I of the one before.
+  virtual Tensor backward(ExecContext& ctx, int micro_batch, Tensor dy) {
+    const Tensor dx = backward_input(ctx, micro_batch, dy);
+    backward_weight(ctx, micro_batch);
+    return dx;
+  }
 
   virtual std::vector<Parameter*> parameters() = 0;
   virtual std::vector<StateTensor*> states() = 0;

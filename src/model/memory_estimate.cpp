@@ -4,6 +4,7 @@
 
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "src/backend/storage.hpp"
 #include "src/base/error.hpp"
@@ -40,26 +41,30 @@ void add_parameters(MemoryEstimate& estimate, const std::vector<HeldTensor>& ten
   }
 }
 
-std::int64_t buffers(const ModelConfig& config, DType dtype, const ModelPart& part, const LayoutSizes& sizes,
-                     const StepCut& step) {
+/// Of one part: tables and routers.
+std::int64_t part_buffers(const ModelConfig& config, DType dtype, const ModelPart& part) {
   const DType acc = accumulation_dtype(dtype);
   const std::int64_t rope_dim = config.attention == AttentionKind::mla ? config.qk_rope_head_dim : config.head_dim;
   std::int64_t routers = part.has_head && config.num_routed_experts > 0 ? config.mtp_depth : 0;
   for (std::int64_t layer = part.layer_begin; layer < part.layer_end; ++layer)
     routers += config.is_moe_layer(layer) ? 1 : 0;
+  return 2 * block(config.max_positions * rope_dim / 2, acc) +
+         routers * (block(config.num_routed_experts, acc) + block(config.num_routed_experts, DType::i64));
+}
+
+/// The micro-batches of a step, which all chunks of a rank share.
+std::int64_t batch_buffers(const ModelConfig& config, DType acc, const LayoutSizes& sizes, const StepCut& step) {
   const std::int64_t rows = step.tokens / sizes.cp;
   // Tokens, positions, first key, target; loss weight. An MTP module's tokens, targets and weights.
   const std::int64_t inputs = 4 * block(rows, DType::i32) + block(rows, acc);
   const std::int64_t mtp_inputs = config.mtp_depth * (2 * block(rows, DType::i32) + block(rows, acc));
-  return 2 * block(config.max_positions * rope_dim / 2, acc) +
-         routers * (block(config.num_routed_experts, acc) + block(config.num_routed_experts, DType::i64)) +
-         step.micro_batches * (inputs + (part.has_head ? mtp_inputs : 0));
+  return step.micro_batches * (inputs + mtp_inputs);
 }
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const ModelConfig& config, DType dtype, const AdamWOptions& adamw, const ModelPart& part,
-                               const LayoutSizes& sizes, const StepCut& step) {
+MemoryEstimate estimate_memory(const ModelConfig& config, DType dtype, const AdamWOptions& adamw,
+                               std::span<const ModelPart> parts, const LayoutSizes& sizes, const StepCut& step) {
   sizes.validate(config);
   if (step.tokens <= 0 || step.tokens % (sizes.cp * sizes.tp) != 0)
     throw ConfigError(
@@ -67,12 +72,13 @@ MemoryEstimate estimate_memory(const ModelConfig& config, DType dtype, const Ada
                     "data.sequence_length or data.micro_batch_sequences",
                     step.tokens, sizes.cp, sizes.tp));
   MemoryEstimate estimate;
-  add_parameters(estimate, held_tensors(config, dtype, part, sizes), adamw, sizes);
-  const ActivationMemory activations = activation_memory(config, dtype, part, sizes, step.tokens);
-  estimate.activations_per_micro_batch = activations.forward_kept;
-  estimate.weight_phase_per_micro_batch = activations.weight_kept;
-  estimate.transient = activations.highest - activations.forward_kept;
-  estimate.buffers = buffers(config, dtype, part, sizes, step);
+  std::vector<HeldTensor> held;
+  estimate.buffers = batch_buffers(config, accumulation_dtype(dtype), sizes, step);
+  for (const ModelPart& part : parts) {
+    for (const HeldTensor& tensor : held_tensors(config, dtype, part, sizes)) held.push_back(tensor);
+    estimate.buffers += part_buffers(config, dtype, part);
+  }
+  add_parameters(estimate, held, adamw, sizes);
   return estimate;
 }
 

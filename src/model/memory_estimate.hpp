@@ -1,12 +1,13 @@
-// Bytes that training takes on one rank, added up from what the layout says it holds; nothing is allocated.
+// Bytes that training takes on one rank whatever its pipeline does, added up from what the layout says it holds;
+// nothing is allocated. Activations: activation_memory.hpp, and parallel/plan for a schedule's.
 // Law: what an arena hands out (blocks, rounded up), not what the system reserves; no host memory (data, checkpoint
 // snapshot), no message buffers of MPI.
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "src/base/dtype.hpp"
-#include "src/model/activation_memory.hpp"
 #include "src/model/model_part.hpp"
 #include "src/optim/optimizer_options.hpp"
 
@@ -22,20 +23,15 @@ struct MemoryEstimate {
   std::int64_t parameters = 0;         ///< on this rank, no bytes; copies of the embedding among them
   std::int64_t copied_parameters = 0;  ///< those copies
   std::int64_t weights = 0, gradients = 0;
-  std::int64_t optimizer = 0;                     ///< moments and, in bf16, masters: this rank's share (ZeRO-1)
-  std::int64_t activations_per_micro_batch = 0;   ///< kept between F and I
-  std::int64_t weight_phase_per_micro_batch = 0;  ///< kept between I and W, where a schedule puts W off
-  std::int64_t transient = 0;                     ///< what F and I of one micro-batch take beyond that, at most
-  std::int64_t buffers = 0;                       ///< rotary tables, router biases and counts, tokens and targets
+  std::int64_t optimizer = 0;  ///< moments and, in bf16, masters: this rank's share (ZeRO-1)
+  std::int64_t buffers = 0;    ///< rotary tables, router biases and counts, tokens and targets
 
-  /// @param in_flight  micro-batches between F and I at once, at most.
-  std::int64_t total(std::int64_t in_flight) const {
-    return weights + gradients + optimizer + buffers + in_flight * activations_per_micro_batch + transient;
-  }
+  std::int64_t total() const { return weights + gradients + optimizer + buffers; }
 };
 
 /// @throws ConfigError when the layout is impossible for the model, or cp*tp does not divide the tokens.
-MemoryEstimate estimate_memory(const ModelConfig& config, DType dtype, const AdamWOptions& adamw, const ModelPart& part,
-                               const LayoutSizes& sizes, const StepCut& step);
+/// @param parts  the chunks of the model on this rank.
+MemoryEstimate estimate_memory(const ModelConfig& config, DType dtype, const AdamWOptions& adamw,
+                               std::span<const ModelPart> parts, const LayoutSizes& sizes, const StepCut& step);
 
 }  // namespace athanor

@@ -161,6 +161,8 @@ std::int64_t ranks_of(ReducedOver reduced, const LayoutSizes& sizes) {
       return sizes.dp * sizes.cp * sizes.tp;
     case ReducedOver::edp:
       return sizes.edp();
+    case ReducedOver::ends:
+      return 2 * sizes.dp * sizes.cp;
   }
   throw Error("model part: no such reduction");
 }
@@ -182,6 +184,7 @@ std::vector<HeldTensor> held_tensors(const ModelConfig& config, DType dtype, con
       here.reduced = ReducedOver::dp_cp_tp;
     } else {
       here.numel /= sizes.tp;
+      if (tensor.kind == Kind::embedding && part.shares_embedding(config)) here.reduced = ReducedOver::ends;
     }
     held.push_back(here);
   }

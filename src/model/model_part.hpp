@@ -7,7 +7,7 @@
 //    (norms, w_q_a, w_kv_a, router, eh_proj). Source: Megatron-LM (Shoeybi et al. 2019; Korthikanti et al. 2022).
 //  * Experts: E/ep a rank, each whole.
 //  * Gradients are reduced, and the optimizer's state is cut, over dp*cp for what tp splits, dp*cp*tp for what it
-//    replicates, edp = dp*cp*tp/ep for experts.
+//    replicates, edp = dp*cp*tp/ep for experts, 2*dp*cp for an embedding that both ends of a pipeline hold.
 #pragma once
 
 #include <cstdint>
@@ -33,11 +33,13 @@ struct ModelPart {
   std::int64_t layer_begin = 0, layer_end = 0;
   bool has_embedding = true;
   bool has_head = true;
+  bool ends_meet = false;  ///< the parts with the embedding and with the head are two, but on one rank
 
-  /// MTP modules and a tied head read the embedding where they are.
-  bool has_embedding_copy(const ModelConfig& config) const {
-    return has_head && !has_embedding && (config.tied_head || config.mtp_depth > 0);
+  /// MTP modules and a tied head read the embedding where they are: on another rank than the embedding a copy.
+  bool shares_embedding(const ModelConfig& config) const {
+    return has_head != has_embedding && !ends_meet && (config.tied_head || config.mtp_depth > 0);
   }
+  bool has_embedding_copy(const ModelConfig& config) const { return has_head && shares_embedding(config); }
 };
 
 ModelPart whole_model(const ModelConfig& config);
@@ -61,7 +63,7 @@ struct PartCount {
 PartCount part_count(const ModelConfig& config, const ModelPart& part);
 
 /// What the gradient of a tensor is summed over, and its optimizer state cut over.
-enum class ReducedOver : std::uint8_t { dp_cp, dp_cp_tp, edp };
+enum class ReducedOver : std::uint8_t { dp_cp, dp_cp_tp, edp, ends };
 
 struct HeldTensor {
   std::int64_t numel = 0;  ///< on this rank

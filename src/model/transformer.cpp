@@ -198,45 +198,60 @@ Tensor Transformer::forward(ExecContext& ctx, int micro_batch, const Tensor& x_T
   return {};
 }
 
-Tensor Transformer::backward_input(ExecContext& ctx, int micro_batch, const Tensor& dy_TD) {
-  require_input("backward_input", dy_TD, !part_.has_head);
-  Slot& saved = slot(micro_batch);
-  Tensor dh_TD = dy_TD;
-  if (part_.has_head) {
-    // From the last MTP module to the first: each passes to the state it fed on, whose own loss adds its part.
-    for (std::size_t k = saved.mtp_run; k-- > 0;) {
-      if (!dh_TD.defined()) dh_TD = loss_->backward_input(saved.mtp[k].loss);
-      const Tensor dloss_TD = loss_->backward_input(k > 0 ? saved.mtp[k - 1].loss : saved.loss);
-      dh_TD = mtp_[k]->backward_input(ctx, dh_TD, dloss_TD, saved.mtp[k]);
-    }
-    if (!dh_TD.defined()) dh_TD = loss_->backward_input(saved.loss);
-    dh_TD = final_norm_->backward_input(ctx, dh_TD, saved.final_norm);
-  }
-  for (std::size_t l = blocks_.size(); l-- > 0;) dh_TD = blocks_[l]->backward_input(ctx, dh_TD, saved.blocks[l]);
-  return part_.has_embedding ? embedding_->backward_input(ctx, dh_TD, saved.embedding) : dh_TD;
-}
-
 void Transformer::tell_ready(ExecContext& ctx, const std::vector<Parameter*>& parameters) {
   if (!ctx.gradients) return;
   for (Parameter* parameter : parameters) ctx.gradients->gradient_ready(*parameter);
 }
 
+Tensor Transformer::backward_input(ExecContext& ctx, int micro_batch, const Tensor& dy_TD) {
+  require_input("backward_input", dy_TD, !part_.has_head);
+  return backward_through(ctx, slot(micro_batch), dy_TD, Pass::input);
+}
+
 void Transformer::backward_weight(ExecContext& ctx, int micro_batch) {
-  Slot& saved = slot(micro_batch);
+  backward_through(ctx, slot(micro_batch), Tensor{}, Pass::weight);
+}
+
+Tensor Transformer::backward(ExecContext& ctx, int micro_batch, Tensor dy_TD) {
+  require_input("backward", dy_TD, !part_.has_head);
+  return backward_through(ctx, slot(micro_batch), std::move(dy_TD), Pass::both);
+}
+
+Tensor Transformer::backward_through(ExecContext& ctx, Slot& saved, Tensor dy_TD, Pass pass) {
+  const bool input = pass != Pass::weight, weight = pass != Pass::input;
+  Tensor dh_TD = std::move(dy_TD);
+  // From the last MTP module to the first: each passes to the state it fed on, whose own loss adds its part.
   for (std::size_t k = mtp_.size(); k-- > 0;) {
-    if (k < saved.mtp_run) mtp_[k]->backward_weight(ctx, saved.mtp[k]);
-    tell_ready(ctx, parameters_of_mtp_[k]);
+    const bool ran = k < saved.mtp_run;
+    if (ran && input) {
+      if (!dh_TD.defined()) dh_TD = loss_->backward_input(saved.mtp[k].loss);
+      const Tensor dloss_TD = loss_->backward_input(k > 0 ? saved.mtp[k - 1].loss : saved.loss);
+      dh_TD = mtp_[k]->backward_input(ctx, dh_TD, dloss_TD, saved.mtp[k]);
+    }
+    if (ran && weight) mtp_[k]->backward_weight(ctx, saved.mtp[k]);
+    if (weight) tell_ready(ctx, parameters_of_mtp_[k]);
   }
   if (part_.has_head) {
-    final_norm_->backward_weight(ctx, saved.final_norm);
-    tell_ready(ctx, parameters_of_head_);  // the head's gradient grew in the forward
+    if (input) {
+      if (!dh_TD.defined()) dh_TD = loss_->backward_input(saved.loss);
+      dh_TD = final_norm_->backward_input(ctx, dh_TD, saved.final_norm);
+    }
+    if (weight) {
+      final_norm_->backward_weight(ctx, saved.final_norm);
+      tell_ready(ctx, parameters_of_head_);  // the head's gradient grew in the forward
+    }
   }
   for (std::size_t l = blocks_.size(); l-- > 0;) {
-    blocks_[l]->backward_weight(ctx, saved.blocks[l]);
-    tell_ready(ctx, parameters_of_block_[l]);
+    if (input) dh_TD = blocks_[l]->backward_input(ctx, dh_TD, saved.blocks[l]);
+    if (weight) {
+      blocks_[l]->backward_weight(ctx, saved.blocks[l]);
+      tell_ready(ctx, parameters_of_block_[l]);
+    }
   }
-  if (part_.has_embedding) embedding_->backward_weight(ctx, saved.embedding);
-  if (!embedding_is_borrowed_) tell_ready(ctx, parameters_of_embedding_);
+  if (part_.has_embedding && input) dh_TD = embedding_->backward_input(ctx, dh_TD, saved.embedding);
+  if (part_.has_embedding && weight) embedding_->backward_weight(ctx, saved.embedding);
+  if (weight && !embedding_is_borrowed_) tell_ready(ctx, parameters_of_embedding_);
+  return dh_TD;
 }
 
 Tensor Transformer::evaluate_hidden(ExecContext& ctx, const Tensor& x_TD) {

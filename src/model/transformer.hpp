@@ -49,6 +49,7 @@ class Transformer final : public ModelChunk {
   Tensor forward(ExecContext& ctx, int micro_batch, const Tensor& x) override;
   Tensor backward_input(ExecContext& ctx, int micro_batch, const Tensor& dy) override;
   void backward_weight(ExecContext& ctx, int micro_batch) override;
+  Tensor backward(ExecContext& ctx, int micro_batch, Tensor dy) override;
   std::vector<Parameter*> parameters() override;
   /// The routers' selection biases, in the order of StepSums::expert_counts_E.
   std::vector<StateTensor*> states() override;
@@ -94,6 +95,9 @@ class Transformer final : public ModelChunk {
   /// From the input of the chunk to its output: behind the final norm where it has the head.
   Tensor forward_hidden(ExecContext& ctx, const Tensor& x_TD, Slot& slot, FiniteProbe* probe);
   Tensor evaluate_hidden(ExecContext& ctx, const Tensor& x_TD);
+  /// From the last layer to the first: I of each, W of each, or both before the next.
+  enum class Pass : std::uint8_t { input, weight, both };
+  Tensor backward_through(ExecContext& ctx, Slot& saved, Tensor dy_TD, Pass pass);
   void require_input(const char* call, const Tensor& x_TD, bool wanted) const;
   static void tell_ready(ExecContext& ctx, const std::vector<Parameter*>& parameters);
 

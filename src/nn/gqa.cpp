@@ -3,6 +3,11 @@
 #include "src/nn/parameter_list.hpp"
 
 namespace athanor {
+namespace {
+
+void set_input(Gqa::Saved& saved, const Tensor& x_TD) { saved.w_q.x_TI = saved.w_k.x_TI = saved.w_v.x_TI = x_TD; }
+
+}  // namespace
 
 Gqa::Gqa(const std::string& prefix, DType dtype, const GqaConfig& config, const RopeTables& rope,
          const ParallelRanks& ranks)
@@ -63,11 +68,14 @@ Gqa::Operands Gqa::operands(ExecContext& ctx, const Tensor& all_TD, Saved& saved
 
 Tensor Gqa::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   const auto [q, k, v] = operands(ctx, ranks_.gather(ctx, x_TD), saved);
+  if (ctx.training) set_input(saved, x_TD);
   const Tensor o = ctx.empty(q.shape());
   const Tensor lse_TH = ctx.empty_acc({q.dim(0), config_.num_heads});
   ctx.ops.attention_forward(o, lse_TH, q, k, v, ctx.batch.key_begin_T, ctx.batch.context.key_end_T, args_, ctx.compute);
   if (ctx.training) {
-    if (ctx.recompute != Recompute::selective) {
+    if (ctx.recompute == Recompute::selective) {
+      saved.q_norm = saved.k_norm = RmsNorm::Saved{};
+    } else {
       saved.q = q;
       saved.k = k;
       saved.v = v;
@@ -80,6 +88,7 @@ Tensor Gqa::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
 
 Tensor Gqa::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
   Tensor d_o = w_o_.backward_input(ctx, ranks_.gather(ctx, dy_TD), saved.w_o);
+  set_input(saved, ranks_.gather(ctx, saved.w_q.x_TI));
   if (!saved.q.defined()) {
     const auto [q, k, v] = operands(ctx, saved.w_q.x_TI, saved);
     saved.q = q;

@@ -2,7 +2,8 @@
 // RMSNorm on every query and key head before the rotation).
 // T tokens, D model width, H query heads, G key/value heads, Q = head_dim; query head h reads key/value head h / (H/G).
 // Law: cut over tp by heads; x and y are this rank's tokens. Keys and values are gathered over cp. Kept for backward:
-// the inputs of the linears and norms, q, k, v, o and one log-sum-exp a token and head.
+// the inputs of the linears and norms (of x this rank's tokens, gathered again in backward_input), q, k, v, o and one
+// log-sum-exp a token and head.
 #pragma once
 
 #include <optional>

@@ -66,9 +66,11 @@ Tensor Mla::project_query(ExecContext& ctx, const Tensor& x_TD, const Tensor& po
   Tensor q;
   if (w_q_) {
     q = w_q_->forward(ctx, ranks_.gather(ctx, x_TD), saved.w_q);
+    if (ctx.training) saved.w_q.x_TI = x_TD;
   } else {
     const Tensor c_q = q_norm_->forward(ctx, w_q_a_->forward(ctx, x_TD, saved.w_q_a), saved.q_norm);
     q = w_q_b_->forward(ctx, ranks_.gather(ctx, c_q), saved.w_q_b);
+    if (ctx.training) saved.w_q_b.x_TI = c_q;
   }
   rope_.apply(ctx, q, positions_T, config_.num_heads, config_.qk_nope_head_dim);
   return q;
@@ -131,6 +133,8 @@ Tensor Mla::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
 Tensor Mla::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
   const std::int64_t heads = config_.num_heads;
   Tensor d_o = w_o_.backward_input(ctx, ranks_.gather(ctx, dy_TD), saved.w_o);
+  Linear::Saved& saved_q = w_q_ ? saved.w_q : saved.w_q_b;
+  saved_q.x_TI = ranks_.gather(ctx, saved_q.x_TI);
   if (!saved.q.defined()) recompute_operands(ctx, saved);
   const Tensor dq = ctx.empty(saved.q.shape());
   Tensor dk = ctx.empty(saved.k.shape());

@@ -3,7 +3,8 @@
 // Law: training assembles full keys and values; decode attends in the absorbed form to C + r numbers a token. Both are
 // the same function. Cut over tp by heads: x and y are this rank's tokens; the latents are computed for these, so that
 // what is gathered (over tp, then over cp) is C + r numbers a token and not D or full keys. Kept for backward: the
-// inputs of the linears, q, k, v, o and one log-sum-exp a token and head.
+// inputs of the linears (of x and the query's latent this rank's tokens, gathered again in backward_input), q, k, v, o
+// and one log-sum-exp a token and head.
 #pragma once
 
 #include <optional>

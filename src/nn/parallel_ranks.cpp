@@ -82,17 +82,14 @@ Tensor ParallelRanks::gather_sequences(ExecContext& ctx, const Tensor& x_TE) con
 }
 
 Tensor ParallelRanks::own_rows(ExecContext& ctx, const Tensor& x_KE) const {
-  Tensor own = x_KE;
-  if (cp_) {
-    const Tensor& order_K = ctx.batch.context.gathered_order_K;
-    const std::int64_t rows = order_K.numel() / cp_->size();
-    own = ctx.ops.empty({rows, x_KE.dim(1)}, x_KE.dtype());
-    ctx.ops.gather_rows(own, x_KE, order_K.rows(cp_->rank() * rows, (cp_->rank() + 1) * rows), ctx.compute);
-  }
-  if (tp_) {
-    const std::int64_t rows = own.dim(0) / tp_->size();
-    own = own.rows(tp_->rank() * rows, (tp_->rank() + 1) * rows);
-  }
+  if (!tp_ && !cp_) return x_KE;
+  const std::int64_t rows = x_KE.dim(0) / (tp_size() * cp_size());
+  const std::int64_t begin = (cp_rank() * tp_size() + tp_rank()) * rows;  // rank by rank, as they are gathered
+  Tensor own = ctx.ops.empty({rows, x_KE.dim(1)}, x_KE.dtype());
+  if (cp_)
+    ctx.ops.gather_rows(own, x_KE, ctx.batch.context.gathered_order_K.rows(begin, begin + rows), ctx.compute);
+  else
+    ctx.ops.copy(own, x_KE.rows(begin, begin + rows), ctx.compute);
   return own;
 }
 

@@ -43,7 +43,8 @@ class ParallelRanks {
   /// The rows of this rank [T, D] of the sum over cp of partial_KD.
   Tensor sum_scatter_context(ExecContext& ctx, const Tensor& partial_KD) const;
 
-  /// x [T/tp, E] of every rank of tp and cp as [K, E] in the order of the sequences, and this rank's rows of such.
+  /// x [T/tp, E] of every rank of tp and cp as [K, E] in the order of the sequences, and this rank's rows of such (a
+  /// tensor of their own where there are other ranks).
   Tensor gather_sequences(ExecContext& ctx, const Tensor& x_TE) const;
   Tensor own_rows(ExecContext& ctx, const Tensor& x_KE) const;
 

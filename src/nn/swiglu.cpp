@@ -29,6 +29,7 @@ void SwiGlu::forward_inner(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   saved.hidden_TF = ctx.ops.empty(gate_TF.shape(), gate_TF.dtype());
   ctx.ops.swiglu_forward(saved.hidden_TF, gate_TF, up_TF, ctx.compute);
   if (ctx.training) {
+    saved.w_gate.x_TI = saved.w_up.x_TI = x_TD;
     saved.gate_TF = gate_TF;
     saved.up_TF = up_TF;
   }
@@ -67,6 +68,7 @@ void SwiGlu::backward_inner(ExecContext& ctx, Tensor dx_TD, bool accumulate, Sav
     w_gate_.backward_input_into(ctx, saved.dgate_TF, dx_TD, accumulate, saved.w_gate);
     w_up_.backward_input_into(ctx, saved.dup_TF, dx_TD, true, saved.w_up);
   } else {
+    saved.w_gate.x_TI = saved.w_up.x_TI = ranks_.gather(ctx, saved.w_up.x_TI);
     const Tensor partial_TD = w_gate_.backward_input(ctx, saved.dgate_TF, saved.w_gate);
     w_up_.backward_input_into(ctx, saved.dup_TF, partial_TD, true, saved.w_up);
     ranks_.sum_scatter_into(ctx, partial_TD, dx_TD, accumulate);

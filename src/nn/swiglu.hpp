@@ -1,7 +1,8 @@
 // Gated feed-forward network y = w_down( silu(w_gate x) * (w_up x) ) (Shazeer 2020). Law: forward and backward are cut
 // at the hidden activation, so that a mixture of experts can run the inner half while rows travel, and add the outer
 // half to a sum for free. forward = forward_inner + forward_outer; backward_input = backward_outer + backward_inner.
-// Cut over tp by columns of the hidden activation: x and y are this rank's tokens, gate, up and hidden all tokens.
+// Cut over tp by columns of the hidden activation: x and y are this rank's tokens, gate, up and hidden all tokens. Of
+// the input this rank's tokens are kept; backward_inner gathers it again, so that backward_weight has no messages.
 #pragma once
 
 #include <string>

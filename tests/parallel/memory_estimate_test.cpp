@@ -7,6 +7,7 @@
 #include "io/dataset/micro_batch_builder.hpp"
 #include "parallel/data/owned_slices.hpp"
 #include "parallel/mesh_model.hpp"
+#include "parallel/plan/layout_plan.hpp"
 #include "parallel/train_step.hpp"
 #include "src/base/error.hpp"
 #include "src/model/parameter_count.hpp"
@@ -86,56 +87,29 @@ std::vector<Case> cases() {
           {"dense_gqa", dense_gqa(), 6, 100}};
 }
 
-/// Most bytes of tensors in a few steps of `micro_batches` micro-batches.
-std::int64_t measured_peak(const Case& one, DType dtype, const OptimizerOptions& options, std::int64_t micro_batches) {
-  const auto ops = make_backend("cpu");
-  const auto compute = ops->make_stream(), comm = ops->make_stream();
-  const HostGroup self = HostGroup::self();
-  ProcessMesh mesh(self, MeshShape{}.resolved(1), *ops);
-  Transformer model(*ops, one.model, dtype, *compute);
-  ParameterStore store(*ops, model.parameters(), {}, *compute);
-  TrainStep train(*ops, {&model}, store, mesh, options, dtype, *compute, *comm);
-  store.initialize(1, *compute);
-  train.start();
-  std::vector<MicroBatch> batches;
-  for (std::int64_t i = 0; i < micro_batches; ++i)
-    batches.push_back(testing::make_toy_batch(*ops, *compute,
-                                              {.num_sequences = one.sequences,
-                                               .tokens_per_sequence = one.length,
-                                               .vocab_size = one.model.vocab_size,
-                                               .mtp_depth = one.model.mtp_depth,
-                                               .acc = accumulation_dtype(dtype)}));
-  ops->arena().reset_peak();
-  for (std::int64_t step = 1; step <= 2; ++step) train.run({.step = step, .lr = 1e-4}, batches);
-  return static_cast<std::int64_t>(ops->arena().statistics().peak_in_use_bytes);
+/// Eight layers, so that pipelines and their chunks have some.
+Case deep(ModelConfig model, const char* name, std::int64_t sequences, std::int64_t length) {
+  model.num_layers = 8;
+  return {name, model, sequences, length};
+}
+
+const char* word_of(Recompute recompute) {
+  return recompute == Recompute::none ? "none" : recompute == Recompute::selective ? "selective" : "full";
+}
+
+std::vector<std::pair<Case, Recompute>> cases_and_policies() {
+  std::vector<std::pair<Case, Recompute>> list;
+  for (const Case& one : cases())
+    for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full})
+      list.emplace_back(one, recompute);
+  return list;
 }
 
 class MemoryEstimateTest : public ::testing::TestWithParam<DType> {};
 
-// Promise: weights, gradients, optimizer, activations and buffers add up to the measured peak, for every layer kind, in
-// both types; and activations are what is told, not lost in the rest. On one rank nothing is left open, so the bound
-// is tight.
-TEST_P(MemoryEstimateTest, AddsUpToTheMeasuredPeak) {
-  for (const Case& one : cases()) {
-    for (const bool small_moments : {false, true}) {
-      OptimizerOptions options;
-      options.adamw.bf16_moments = small_moments;
-      const StepCut step{.tokens = one.sequences * one.length, .micro_batches = 2};
-      const MemoryEstimate estimate =
-          estimate_memory(one.model, GetParam(), options.adamw, whole_model(one.model), {}, step);
-      const auto measured = static_cast<double>(measured_peak(one, GetParam(), options, 2));
-      const auto expected = static_cast<double>(estimate.total(1));
-      EXPECT_NEAR(expected / measured, 1.0, 0.03) << one.name << " " << to_string(GetParam());
-      const auto fixed = static_cast<double>(estimate.total(0) - estimate.transient);
-      EXPECT_NEAR((expected - fixed) / (measured - fixed), 1.0, 0.03)
-          << one.name << " " << to_string(GetParam()) << ": activations alone, fixed " << fixed << " of " << measured;
-    }
-  }
-}
-
 // Promise: what a micro-batch in flight holds after its F, and after its I, is what the estimate says of each phase.
 TEST_P(MemoryEstimateTest, TellsWhatAMicroBatchKeeps) {
-  for (const Case& one : cases()) {
+  for (const auto& [one, recompute] : cases_and_policies()) {
     const auto ops = make_backend("cpu");
     const auto compute = ops->make_stream(), comm = ops->make_stream();
     Transformer model(*ops, one.model, GetParam(), *compute);
@@ -147,6 +121,7 @@ TEST_P(MemoryEstimateTest, TellsWhatAMicroBatchKeeps) {
                                                       .mtp_depth = one.model.mtp_depth,
                                                       .acc = accumulation_dtype(GetParam())});
     ExecContext ctx{*ops, *compute, *comm, batch, GetParam(), true};
+    ctx.recompute = recompute;
     const auto in_use = [&] { return static_cast<double>(ops->arena().statistics().in_use_bytes); };
     const double before = in_use();
 
@@ -157,9 +132,9 @@ TEST_P(MemoryEstimateTest, TellsWhatAMicroBatchKeeps) {
     model.backward_weight(ctx, 0);
 
     const ActivationMemory told =
-        activation_memory(one.model, GetParam(), whole_model(one.model), {}, one.sequences * one.length);
-    EXPECT_NEAR(static_cast<double>(told.forward_kept) / after_f, 1.0, 0.01) << one.name;
-    EXPECT_NEAR(static_cast<double>(told.weight_kept) / after_i, 1.0, 0.01) << one.name;
+        activation_memory(one.model, GetParam(), whole_model(one.model), {}, one.sequences * one.length, recompute);
+    EXPECT_NEAR(static_cast<double>(told.forward_kept) / after_f, 1.0, 0.01) << one.name << " " << word_of(recompute);
+    EXPECT_NEAR(static_cast<double>(told.weight_kept) / after_i, 1.0, 0.01) << one.name << " " << word_of(recompute);
     EXPECT_EQ(in_use(), before) << one.name;
   }
 }
@@ -175,7 +150,7 @@ std::vector<MeshShape> layouts_of(int ranks) {
 TEST_P(MemoryEstimateTest, HoldsOnTensorAndContextRanks) {
   const HostGroup world = HostGroup::world();
   for (const MeshShape& shape : layouts_of(world.size()))
-    for (const Case& one : cases()) {
+    for (const auto& [one, recompute] : cases_and_policies()) {
       const auto ops = make_backend("cpu");
       const auto compute = ops->make_stream(), comm = ops->make_stream();
       ProcessMesh mesh(world, shape.resolved(world.size()), *ops);
@@ -192,36 +167,64 @@ TEST_P(MemoryEstimateTest, HoldsOnTensorAndContextRanks) {
       for (std::int32_t& token : builder.rows(one.sequences)) token = 1;
       builder.build(batch, {1e-3, 0.3, 0.1}, *compute);
       ExecContext ctx{*ops, *compute, *comm, batch, GetParam(), true};
+      ctx.recompute = recompute;
       const MemoryStatistics& memory = ops->arena().statistics();
       const auto before = static_cast<double>(memory.in_use_bytes);
       ops->arena().reset_peak();
 
+      const auto peak = [&] {
+        const double bytes = static_cast<double>(memory.peak_in_use_bytes) - before;
+        ops->arena().reset_peak();
+        return bytes;
+      };
       model.forward(ctx, 0, Tensor{});
-      const double after_f = static_cast<double>(memory.in_use_bytes) - before;
+      const double after_f = static_cast<double>(memory.in_use_bytes) - before, during_f = peak();
       model.backward_input(ctx, 0, Tensor{});
-      const double after_i = static_cast<double>(memory.in_use_bytes) - before;
-      const double highest = static_cast<double>(memory.peak_in_use_bytes) - before;
+      const double after_i = static_cast<double>(memory.in_use_bytes) - before, during_i = peak();
       model.backward_weight(ctx, 0);
+      peak();
+      model.forward(ctx, 0, Tensor{});
+      peak();
+      model.backward(ctx, 0, Tensor{});
+      const double during_b = peak();
 
-      const ActivationMemory told = activation_memory(one.model, GetParam(), whole_model(one.model),
-                                                      {.tp = shape.tp, .cp = shape.cp}, one.sequences * one.length);
-      const std::string where =
-          fmt::format("{} {} dp {} cp {} tp {}", one.name, to_string(GetParam()), shape.dp, shape.cp, shape.tp);
+      const ActivationMemory told =
+          activation_memory(one.model, GetParam(), whole_model(one.model), {.tp = shape.tp, .cp = shape.cp},
+                            one.sequences * one.length, recompute);
+      const std::string where = fmt::format("{} {} dp {} cp {} tp {} recompute {}", one.name, to_string(GetParam()),
+                                            shape.dp, shape.cp, shape.tp, word_of(recompute));
       EXPECT_NEAR(static_cast<double>(told.forward_kept) / after_f, 1.0, 0.02) << where;
       EXPECT_NEAR(static_cast<double>(told.weight_kept) / after_i, 1.0, 0.02) << where;
-      EXPECT_NEAR(static_cast<double>(told.highest) / highest, 1.0, 0.05) << where;
+      EXPECT_NEAR(static_cast<double>(told.forward_highest) / during_f, 1.0, 0.05) << where;
+      EXPECT_NEAR(static_cast<double>(told.backward_highest) / during_i, 1.0, 0.05) << where;
+      EXPECT_NEAR(static_cast<double>(told.fused_highest) / during_b, 1.0, 0.05) << where;
     }
 }
 
+struct Layout {
+  MeshShape mesh;
+  SchedulePlan schedule = {};
+  std::vector<std::int64_t> layer_split = {};
+  Recompute recompute = Recompute::none;
+  bool bf16_moments = false;
+};
+
+constexpr std::int64_t kMicroBatches = 4;  // in a step of every data-parallel rank
+
 /// Most bytes of tensors on this rank in two steps on a layout.
-std::int64_t measured_peak_on(ProcessMesh& mesh, Backend& ops, const Case& one, DType dtype,
-                              const SchedulePlan& schedule, std::int64_t micro_batches) {
+std::int64_t measured_peak(ProcessMesh& mesh, Backend& ops, const Case& one, DType dtype, const Layout& layout) {
   const auto compute = ops.make_stream(), comm = ops.make_stream();
   MeshModel model(ops, mesh,
-                  {.config = one.model, .dtype = dtype, .chunk_rank = schedule.chunk_rank(mesh.size(Axis::pp))},
+                  {.config = one.model,
+                   .dtype = dtype,
+                   .chunk_rank = layout.schedule.chunk_rank(mesh.size(Axis::pp)),
+                   .layer_split = layout.layer_split},
                   *compute);
   ParameterStore store(ops, model.parameters(), {.pad_elements = ReductionRanks(mesh).bucket_pad()}, *compute);
-  TrainStep train(ops, model.chunks(), store, mesh, {}, dtype, *compute, *comm, schedule, one.model.dim);
+  OptimizerOptions options;
+  options.adamw.bf16_moments = layout.bf16_moments;
+  TrainStep train(ops, model.chunks(), store, mesh, options, dtype, *compute, *comm, layout.schedule, one.model.dim,
+                  layout.recompute);
   store.initialize(1, *compute);
   train.start();
   MicroBatchBuilder builder(ops, {.sequence_length = one.length,
@@ -230,7 +233,7 @@ std::int64_t measured_peak_on(ProcessMesh& mesh, Backend& ops, const Case& one, 
                                   .acc = accumulation_dtype(dtype),
                                   .cp_rank = mesh.coord(Axis::cp),
                                   .cp_size = mesh.size(Axis::cp)});
-  std::vector<MicroBatch> batches(static_cast<std::size_t>(micro_batches));
+  std::vector<MicroBatch> batches(static_cast<std::size_t>(kMicroBatches));
   const Philox random(3, RandomPurpose::test, static_cast<std::uint64_t>(mesh.coord(Axis::dp)));
   std::uint64_t next = 0;
   for (MicroBatch& batch : batches) {
@@ -243,32 +246,79 @@ std::int64_t measured_peak_on(ProcessMesh& mesh, Backend& ops, const Case& one, 
   return static_cast<std::int64_t>(ops.arena().statistics().peak_in_use_bytes);
 }
 
-// Promise: the peak of every rank falls with every axis as the estimate says: ZeRO-1 over dp, tensors over tp, layers
-// and micro-batches in flight over pp, experts over ep.
+/// What the planner says of the same.
+LayoutPlan plan_of(const Case& one, DType dtype, const Layout& layout) {
+  PlanQuestion question;
+  question.model = one.model;
+  question.dtype = dtype;
+  question.adamw.bf16_moments = layout.bf16_moments;
+  question.shape = layout.mesh;
+  question.schedule = layout.schedule;
+  question.layer_split = layout.layer_split;
+  question.recompute = layout.recompute;
+  question.sequence_length = one.length;
+  question.batch_sequences = kMicroBatches * one.sequences * layout.mesh.dp;
+  question.micro_batch_sequences = one.sequences;
+  return plan_layout(question);
+}
+
+/// The measured peak of every rank is what the plan says of its pipeline rank; so are the activations, apart from what
+/// is held all the time.
+void expect_as_planned(const HostGroup& world, const Case& one, DType dtype, const Layout& layout, double bound) {
+  const MeshShape& m = layout.mesh;
+  if (m.pp * m.dp * m.cp * m.tp != world.size() || (one.model.num_routed_experts == 0 && m.ep > 1)) return;
+  const auto ops = make_backend("cpu");
+  ProcessMesh mesh(world, m, *ops);
+  const auto measured = static_cast<double>(measured_peak(mesh, *ops, one, dtype, layout));
+  const LayoutPlan plan = plan_of(one, dtype, layout);
+  const PipelineRankPlan& rank = plan.pipeline[static_cast<std::size_t>(mesh.coord(Axis::pp))];
+  const auto total = static_cast<double>(rank.total_bytes()), fixed = static_cast<double>(rank.memory.total());
+  const std::string where = fmt::format(
+      "{} {} {} pp {} dp {} cp {} tp {} ep {} recompute {}: rank {}, planned {} of which {} fixed, measured {}",
+      one.name, to_string(dtype), layout.schedule.name, m.pp, m.dp, m.cp, m.tp, m.ep, word_of(layout.recompute),
+      world.rank(), total, fixed, measured);
+  EXPECT_NEAR(total / measured, 1.0, bound) << where;
+  EXPECT_NEAR((total - fixed) / (measured - fixed), 1.0, 1.5 * bound) << where;
+}
+
+// Promise: on one rank, where nothing is left open, weights, gradients, optimizer, activations and buffers add up to
+// the measured peak, for every layer kind and policy.
+TEST_P(MemoryEstimateTest, AddsUpToTheMeasuredPeak) {
+  const HostGroup world = HostGroup::world();
+  for (const auto& [one, recompute] : cases_and_policies())
+    expect_as_planned(world, one, GetParam(),
+                      {.mesh = {.dp = 1}, .recompute = recompute, .bf16_moments = recompute == Recompute::selective},
+                      0.03);
+}
+
+// Promise: the peak of every rank falls with every axis as the plan says: ZeRO-1 over dp, tensors over tp, sequences
+// over cp, experts over ep.
 TEST_P(MemoryEstimateTest, FallsWithEveryAxis) {
   const HostGroup world = HostGroup::world();
-  std::vector<MeshShape> shapes;
   for (const MeshShape& shape :
-       {MeshShape{.dp = 2}, MeshShape{.dp = 1, .tp = 2}, MeshShape{.dp = 1, .cp = 2}, MeshShape{.pp = 2, .dp = 1},
-        MeshShape{.dp = 2, .ep = 2}, MeshShape{.dp = 4}, MeshShape{.dp = 4, .ep = 4},
-        MeshShape{.pp = 2, .dp = 2, .ep = 2}, MeshShape{.pp = 2, .dp = 1, .tp = 2}})
-    if (shape.pp * shape.dp * shape.cp * shape.tp == world.size()) shapes.push_back(shape);
-  constexpr std::int64_t kMicroBatches = 4;
-  for (const MeshShape& shape : shapes)
-    for (const Case& one : cases()) {
-      if (one.model.num_routed_experts == 0 && shape.ep > 1) continue;
-      const auto ops = make_backend("cpu");
-      ProcessMesh mesh(world, shape, *ops);
-      const auto measured = static_cast<double>(measured_peak_on(mesh, *ops, one, GetParam(), {}, kMicroBatches));
-      const ModelPart part = split_layers(one.model, shape.pp)[static_cast<std::size_t>(mesh.coord(Axis::pp))];
-      const MemoryEstimate estimate = estimate_memory(
-          one.model, GetParam(), {}, part, {.tp = shape.tp, .cp = shape.cp, .dp = shape.dp, .ep = shape.ep},
-          {.tokens = one.sequences * one.length, .micro_batches = kMicroBatches});
-      const std::int64_t in_flight = std::min<std::int64_t>(shape.pp - mesh.coord(Axis::pp), kMicroBatches);
-      EXPECT_NEAR(static_cast<double>(estimate.total(in_flight)) / measured, 1.0, 0.1)
-          << fmt::format("{} {} pp {} dp {} cp {} tp {} ep {}", one.name, to_string(GetParam()), shape.pp, shape.dp,
-                         shape.cp, shape.tp, shape.ep);
+       {MeshShape{.dp = 2}, MeshShape{.dp = 1, .tp = 2}, MeshShape{.dp = 1, .cp = 2}, MeshShape{.dp = 2, .ep = 2},
+        MeshShape{.dp = 4}, MeshShape{.dp = 4, .ep = 4}, MeshShape{.dp = 2, .tp = 2}})
+    for (const Case& one : cases()) expect_as_planned(world, one, GetParam(), {.mesh = shape}, 0.1);
+}
+
+// Promise: the same on pipelines: layers and micro-batches in flight as the schedule has them, chunks, uneven splits,
+// and what is computed again.
+TEST_P(MemoryEstimateTest, FollowsTheSchedule) {
+  const HostGroup world = HostGroup::world();
+  for (const Case& one : {deep(quickstart(), "deep experts", 4, 64), deep(dense_gqa(), "deep dense", 3, 100)}) {
+    for (const char* name : {"gpipe", "1f1b", "interleaved", "zb1", "dualpipev"}) {
+      const SchedulePlan schedule{name};
+      for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full})
+        expect_as_planned(world, one, GetParam(),
+                          {.mesh = {.pp = 2, .dp = 1}, .schedule = schedule, .recompute = recompute}, 0.1);
+      expect_as_planned(world, one, GetParam(), {.mesh = {.pp = 2, .dp = 2, .ep = 2}, .schedule = schedule}, 0.1);
     }
+    for (const Recompute recompute : {Recompute::none, Recompute::full})
+      expect_as_planned(world, one, GetParam(),
+                        {.mesh = {.pp = 2, .dp = 1, .tp = 2}, .schedule = {"1f1b"}, .recompute = recompute}, 0.1);
+    expect_as_planned(world, one, GetParam(), {.mesh = {.pp = 4, .dp = 1}, .schedule = {"1f1b"}}, 0.1);
+    expect_as_planned(world, one, GetParam(), {.mesh = {.pp = 2, .dp = 1}, .layer_split = {6, 2}}, 0.1);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, MemoryEstimateTest, ::testing::Values(DType::f32, DType::bf16),
@@ -281,7 +331,7 @@ TEST(MemoryEstimate, PartsAddUpToTheModel) {
   std::int64_t owned = 0, copied = 0;
   for (const ModelPart& part :
        {ModelPart{0, 1, true, false}, ModelPart{1, 3, false, false}, ModelPart{3, 4, false, true}}) {
-    const MemoryEstimate estimate = estimate_memory(config, DType::bf16, {}, part, {}, step);
+    const MemoryEstimate estimate = estimate_memory(config, DType::bf16, {}, std::span(&part, 1), {}, step);
     owned += estimate.parameters - estimate.copied_parameters;
     copied += estimate.copied_parameters;
   }
@@ -297,7 +347,7 @@ TEST(MemoryEstimate, RefusesImpossibleLayouts) {
   const ModelPart part = whole_model(config);
   const auto refused = [&](const LayoutSizes& sizes, std::int64_t tokens) -> std::string {
     try {
-      estimate_memory(config, DType::f32, {}, part, sizes, {.tokens = tokens, .micro_batches = 1});
+      estimate_memory(config, DType::f32, {}, std::span(&part, 1), sizes, {.tokens = tokens, .micro_batches = 1});
     } catch (const ConfigError& error) {
       return error.what();
     }

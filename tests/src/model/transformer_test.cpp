@@ -52,6 +52,33 @@ TEST_P(EveryFamily, TwoMicroBatchesInFlight) {
     EXPECT_LT(testing::relative_difference(in_flight[i], gradients[i]), 1e-12) << bench.store().parameters()[i]->name();
 }
 
+// Promises: B, which goes through the layers once, gives the bits of I and W one after the other, needs less memory
+// than they do, and keeps nothing.
+TEST_P(EveryFamily, BackwardAtOnce) {
+  ModelBench bench(config_);
+  const MicroBatch batch = bench.batch();
+  const std::size_t before = bench.ops().arena().statistics().in_use_bytes;
+  const auto peak_of = [&](const auto& backward) {
+    ExecContext ctx = bench.training(batch);
+    bench.clear();
+    bench.model().forward(ctx, 0, {});
+    bench.ops().arena().reset_peak();
+    backward(ctx);
+    return bench.ops().arena().statistics().peak_in_use_bytes;
+  };
+  const std::size_t apart = peak_of([&](ExecContext& ctx) {
+    bench.model().backward_input(ctx, 0, {});
+    bench.model().backward_weight(ctx, 0);
+  });
+  const std::vector<std::vector<double>> gradients = bench.gradients();
+
+  const std::size_t at_once = peak_of([&](ExecContext& ctx) { bench.model().backward(ctx, 0, {}); });
+
+  EXPECT_EQ(bench.gradients(), gradients);
+  EXPECT_LT(at_once, apart);
+  EXPECT_EQ(bench.ops().arena().statistics().in_use_bytes, before);
+}
+
 // Promises: training keeps nothing once W is done, and evaluation keeps nothing at all: the arena is back where it was.
 TEST_P(EveryFamily, FreesWhatItKept) {
   ModelBench bench(config_);
