@@ -66,4 +66,26 @@ void CheckedCommunicator::broadcast(Tensor inout, int root, Stream& stream) {
   transport_.broadcast(inout, root, stream);
 }
 
+// ---- messages between two ranks
+
+void CheckedCommunicator::exchange(std::span<const P2p> messages, Stream& stream) {
+  // The sends go first: a peer may wait for them before it announces its own.
+  const Ticket first = start_exchange(messages, stream);
+  for (std::size_t i = 0; i < messages.size(); ++i)
+    if (messages[i].kind == P2p::Kind::recv) finish_receive(first + static_cast<Ticket>(i), stream);
+  finish_sends(stream);
+}
+
+Communicator::Ticket CheckedCommunicator::start_exchange(std::span<const P2p> messages, Stream& stream) {
+  const Ticket first = transport_.start_exchange(messages, stream);
+  run_on(stream,
+         [this, first, all = std::vector<P2p>(messages.begin(), messages.end())] { messages_.start(all, first); });
+  return first;
+}
+
+void CheckedCommunicator::finish_receive(Ticket ticket, Stream& stream) {
+  run_on(stream, [this, ticket] { messages_.expect(ticket); });
+  transport_.finish_receive(ticket, stream);
+}
+
 }  // namespace athanor

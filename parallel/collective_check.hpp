@@ -1,20 +1,30 @@
 // A Communicator that first compares the call over all ranks. Law: before a collective on tensors runs, operation, type
 // and counts must be the same everywhere; where they are not, every rank throws CollectiveMismatch naming the odd ones
-// instead of hanging or adding up the wrong numbers. Costs one host message a call, so it is for debugging and tests.
+// instead of hanging or adding up the wrong numbers. A message between two ranks is compared by its receiver, which
+// alone throws. Costs one host message a call, so it is for debugging and tests.
 #pragma once
 
 #include <string>
 
 #include "parallel/host_group.hpp"
+#include "parallel/message_check.hpp"
 #include "src/backend/communicator.hpp"
 
 namespace athanor {
 
 class CheckedCommunicator final : public Communicator {
  public:
-  /// @param transport  does the work; must outlive this.   @param where  ends the operation's name in messages.
-  CheckedCommunicator(Communicator& transport, const HostGroup& group, std::string where)
-      : transport_(transport), group_(group.duplicate()), where_(std::move(where)) {}
+  /// Long enough for a pipeline whose parts take minutes.
+  static constexpr double kPatienceSeconds = 300.0;
+
+  /// Collective. @param transport  does the work; must outlive this.   @param where  ends the operation's name in
+  /// messages.   @param patience_seconds  how long a receive waits for its sender to say what it sends.
+  CheckedCommunicator(Communicator& transport, const HostGroup& group, std::string where,
+                      double patience_seconds = kPatienceSeconds)
+      : transport_(transport),
+        group_(group.duplicate()),
+        where_(std::move(where)),
+        messages_(group_, where_, patience_seconds) {}
 
   int rank() const override { return transport_.rank(); }
   int size() const override { return transport_.size(); }
@@ -24,12 +34,12 @@ class CheckedCommunicator final : public Communicator {
   void all_to_all_v(Tensor out, std::span<const std::int64_t> recv_rows, const Tensor& in,
                     std::span<const std::int64_t> send_rows, Stream& stream) override;
   void broadcast(Tensor inout, int root, Stream& stream) override;
-  /// Only the peers named take part, so nothing is compared.
-  void exchange(std::span<const P2p> messages, Stream& stream) override { transport_.exchange(messages, stream); }
-  Ticket start_exchange(std::span<const P2p> messages, Stream& stream) override {
-    return transport_.start_exchange(messages, stream);
-  }
-  void finish_receive(Ticket ticket, Stream& stream) override { transport_.finish_receive(ticket, stream); }
+  /// Returns when all sends under way are gone, not its own alone.
+  /// @throws CollectiveMismatch where a peer sends another type or shape, CommError where it sends nothing.
+  void exchange(std::span<const P2p> messages, Stream& stream) override;
+  Ticket start_exchange(std::span<const P2p> messages, Stream& stream) override;
+  /// @throws as exchange.
+  void finish_receive(Ticket ticket, Stream& stream) override;
   void finish_sends(Stream& stream) override { transport_.finish_sends(stream); }
 
  private:
@@ -38,6 +48,7 @@ class CheckedCommunicator final : public Communicator {
   Communicator& transport_;
   HostGroup group_;
   std::string where_;
+  MessageCheck messages_;
 };
 
 }  // namespace athanor

@@ -3,6 +3,7 @@ target_compile_definitions(athanor_parallel PUBLIC OMPI_SKIP_MPICXX MPICH_SKIP_M
 target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_check.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/host_group.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/message_check.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/process_mesh.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/train_step.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/data/grad_reducer.cpp
