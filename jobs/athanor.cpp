@@ -10,7 +10,10 @@
 
 #include "io/metrics/metrics.hpp"
 #include "jobs/commands/commands.hpp"
+#include "jobs/stop_signal.hpp"
+#include "parallel/collective_log.hpp"
 #include "parallel/mpi/mpi_session.hpp"
+#include "parallel/watchdog.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
@@ -62,7 +65,9 @@ void tell(const HostGroup& world, const std::string& message) {
 /// never comes.
 int end_with(const std::string& message, int status, const HostGroup& world, HostGroup& errors) {
   if (!all_ranks_failed(errors)) {
-    tell(world, message);
+    const CollectiveLog& log = *world.log();
+    tell(world, fmt::format("{}\n  the last collective of rank {}: {}", message, world.rank(),
+                            to_string(log.state(log.own()))));
     MpiSession::abort(status);
   }
   const bool new_text = errors.rank() == 0 || errors.broadcast("", 0) != message;
@@ -75,6 +80,12 @@ int guarded(const std::vector<std::string>& words) {
   HostGroup world = HostGroup::world();
   HostGroup errors = world.duplicate();  // a plane of its own: what stands in `world` is not disturbed
   set_up_log(world.rank(), world.host_name());
+  CollectiveLog log(world);
+  if (!log.refusal().empty() && world.rank() == 0)
+    spdlog::warn("ranks of a machine share no memory ({}): of a rank that is killed the last collective stays unknown",
+                 log.refusal());
+  world.set_log(&log);
+  const Watchdog watchdog(log, world.host_name(), StopSignal::asked_to_end);
   try {
     return dispatch(words, world);
   } catch (const Error& error) {

@@ -1,9 +1,14 @@
 #include "jobs/environment.hpp"
 
+#include <fmt/format.h>
 #include <omp.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
+
+#include "parallel/collective_log.hpp"
+#include "src/base/error.hpp"
 
 namespace athanor {
 namespace {
@@ -17,6 +22,34 @@ void set_threads(std::int64_t wanted, HostGroup& world) {
     omp_set_num_threads(std::max(1, omp_get_num_procs() / static_cast<int>(ranks_here)));
 }
 
+/// The names of what a rank may talk along in this layout.
+std::string talking_axes(const ProcessMesh& mesh) {
+  std::string names;
+  for (const Axis axis : kAxes)
+    if (mesh.size(axis) > 1) names += fmt::format(" {}", to_string(axis));
+  return mesh.size(Axis::pp) > 1 ? names + " ends" : names;
+}
+
+bool talks_along(const ProcessMesh& mesh, const std::string& name) {
+  const std::string names = talking_axes(mesh) + " ";
+  return names.find(" " + name + " ") != std::string::npos;
+}
+
+/// Hands the fault that the options ask for to the log, which makes it.
+void set_fault(const std::string& text, const ProcessMesh& mesh, CollectiveLog* log) {
+  std::optional<Fault> fault;
+  if (!text.empty()) {
+    fault = parse_fault(text);
+    if (log == nullptr || fault->rank >= mesh.size(Axis::world) || !talks_along(mesh, fault->axis))
+      throw ConfigError(fmt::format(
+          "parallel.fault = {}: there is no rank {} that talks along {} in this layout of {} ranks; choose a rank "
+          "below "
+          "{} and one of{}",
+          text, fault->rank, fault->axis, mesh.size(Axis::world), mesh.size(Axis::world), talking_axes(mesh)));
+  }
+  if (log != nullptr) log->set_fault(std::move(fault));
+}
+
 }  // namespace
 
 Environment::Environment(const JobOptions& options, HostGroup& world)
@@ -28,6 +61,7 @@ Environment::Environment(const JobOptions& options, HostGroup& world)
                         .tp = options.parallel.tp,
                         .ep = options.parallel.ep};
   mesh = std::make_unique<ProcessMesh>(world, shape.resolved(world.size()), *ops, options.parallel.check_collectives);
+  set_fault(options.parallel.fault, *mesh, world.log());
 }
 
 }  // namespace athanor

@@ -1,11 +1,13 @@
 #include "jobs/stop_signal.hpp"
 
+#include <atomic>
 #include <csignal>
 
 namespace athanor {
 namespace {
 
-volatile std::sig_atomic_t g_signal = 0;  // the one thing a handler may touch
+std::atomic<int> g_signal{0};  // the one thing a handler touches; another thread reads it
+static_assert(std::atomic<int>::is_always_lock_free);
 
 void remember(int signal) { g_signal = signal; }
 
@@ -27,6 +29,8 @@ StopSignal::StopSignal(std::filesystem::path stop_file, double time_limit_second
 StopSignal::~StopSignal() {
   for (const int signal : kSignals) std::signal(signal, SIG_DFL);
 }
+
+bool StopSignal::asked_to_end() { return g_signal == SIGTERM; }
 
 bool StopSignal::agreed(HostGroup& ranks) {
   const auto now = std::chrono::steady_clock::now();

@@ -19,6 +19,9 @@ class StopSignal {
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
 
+  /// Whether SIGTERM has come since the last StopSignal was made. From any thread.
+  static bool asked_to_end();
+
   /// Collective: true on every rank once any rank has a reason.
   bool agreed(HostGroup& ranks);
   /// This rank's reason, or "asked for by another rank".

@@ -97,6 +97,9 @@ HostGroup::HostGroup(HostGroup&& other) noexcept
       size_(other.size_),
       node_index_(other.node_index_),
       host_name_(std::move(other.host_name_)),
+      name_(other.name_),
+      log_(other.log_),
+      calls_(other.calls_),
       doubles_(std::move(other.doubles_)),
       integers_(std::move(other.integers_)) {}
 
@@ -106,6 +109,9 @@ HostGroup& HostGroup::operator=(HostGroup&& other) noexcept {
   std::swap(size_, other.size_);
   std::swap(node_index_, other.node_index_);
   std::swap(host_name_, other.host_name_);
+  std::swap(name_, other.name_);
+  std::swap(log_, other.log_);
+  std::swap(calls_, other.calls_);
   std::swap(doubles_, other.doubles_);
   std::swap(integers_, other.integers_);
   return *this;
@@ -124,18 +130,38 @@ HostGroup::~HostGroup() {
 HostGroup HostGroup::split(int color, int key) const {
   MPI_Comm comm = MPI_COMM_NULL;
   mpi::check(MPI_Comm_split(comm_, color, key, &comm), "MPI_Comm_split");
-  return HostGroup(comm);
+  return heir(comm);
 }
 
 HostGroup HostGroup::duplicate() const {
   MPI_Comm comm = MPI_COMM_NULL;
   mpi::check(MPI_Comm_dup(comm_, &comm), "MPI_Comm_dup");
-  return HostGroup(comm);
+  return heir(comm);
+}
+
+HostGroup HostGroup::heir(MPI_Comm owned) const {
+  HostGroup group(owned);
+  group.calls_ = 0;  // what it took to make it does not count
+  group.log_ = log_;
+  group.name_ = name_;
+  return group;
+}
+
+CollectiveCall HostGroup::next_call(Operation operation, DType dtype, std::size_t count) {
+  return {.operation = operation,
+          .of_tensors = false,
+          .group = name_,
+          .number = ++calls_,
+          .dtype = dtype,
+          .count = static_cast<std::int64_t>(count)};
 }
 
 // ---- decisions
 
-void HostGroup::barrier() { mpi::check(MPI_Barrier(comm_), "MPI_Barrier"); }
+void HostGroup::barrier() {
+  const CollectiveLog::Call call(log_, next_call(Operation::barrier));
+  mpi::check(MPI_Barrier(comm_), "MPI_Barrier");
+}
 
 bool HostGroup::all_agree(bool mine) { return max(static_cast<std::int64_t>(!mine)) == 0; }
 
@@ -172,6 +198,7 @@ void HostGroup::check_same(std::string_view what, std::uint64_t hash) {
 // ---- text
 
 std::string HostGroup::broadcast(std::string text, int root) {
+  const CollectiveLog::Call call(log_, next_call(Operation::broadcast));
   auto length = static_cast<std::int64_t>(text.size());
   mpi::check(MPI_Bcast(&length, 1, MPI_INT64_T, root, comm_), "MPI_Bcast of a length");
   text.resize(static_cast<std::size_t>(length));
@@ -180,6 +207,7 @@ std::string HostGroup::broadcast(std::string text, int root) {
 }
 
 std::vector<std::string> HostGroup::gather(std::string_view text, int root) {
+  const CollectiveLog::Call call(log_, next_call(Operation::gather));
   const auto lengths = all_gather(static_cast<std::int64_t>(text.size()));
   const auto offsets = offsets_of(lengths);
   const auto counts = to_int(lengths);
@@ -191,6 +219,7 @@ std::vector<std::string> HostGroup::gather(std::string_view text, int root) {
 }
 
 std::vector<std::string> HostGroup::all_gather(std::string_view text) {
+  const CollectiveLog::Call call(log_, next_call(Operation::all_gather, DType::u8, text.size()));
   const auto lengths = all_gather(static_cast<std::int64_t>(text.size()));
   const auto offsets = offsets_of(lengths);
   const auto counts = to_int(lengths);
@@ -213,6 +242,8 @@ std::span<T> HostGroup::gather_numbers(std::span<const T> mine) {
   const std::size_t wanted = mine.size() * static_cast<std::size_t>(size_);
   if (scratch->size() < wanted) scratch->resize(wanted);
   const int count = int_count(mine.size(), "sum over ranks");
+  const CollectiveLog::Call call(
+      log_, next_call(Operation::all_gather, std::is_same_v<T, double> ? DType::f64 : DType::i64, mine.size()));
   mpi::check(MPI_Allgather(mine.data(), count, mpi_type<T>(), scratch->data(), count, mpi_type<T>(), comm_),
              "MPI_Allgather");
   return std::span<T>(*scratch).first(wanted);

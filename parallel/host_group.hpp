@@ -1,5 +1,5 @@
 // HostGroup: the control plane. Small host messages (decisions, text, hashes) among a fixed set of ranks, always MPI.
-// Law: every function but rank(), size(), comm(), host_name() and node_index() is collective: every rank of the group
+// Law: every function is collective unless it only tells or sets what this rank knows: every rank of the group
 // calls it, in the same order. Sums run in rank order, so their bits do not depend on the timing of messages. A group
 // dies before its MpiSession. Tensors travel by Communicator.
 #pragma once
@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "parallel/collective_log.hpp"
 
 namespace athanor {
 
@@ -61,6 +63,14 @@ class HostGroup {
   /// Rank r's value at index r. Valid until the next call.
   std::span<const std::int64_t> all_gather(std::int64_t mine);
 
+  /// From here on this group, and what is split off it or duplicated, records its calls there. Not collective.
+  /// @param log  null: nowhere; must outlive the calls.
+  void set_log(CollectiveLog* log) { log_ = log; }
+  CollectiveLog* log() const { return log_; }
+  /// What records call the group. @param name  a literal, at most 7 letters.   Not collective.
+  void set_name(std::string_view name) { name_ = name; }
+  std::string_view name() const { return name_; }
+
   /// Name of the machine this rank runs on.
   const std::string& host_name() const { return host_name_; }
   /// Machines of the group numbered in order of their lowest rank: this rank's.
@@ -70,10 +80,16 @@ class HostGroup {
   explicit HostGroup(MPI_Comm owned);
   template <class T>
   std::span<T> gather_numbers(std::span<const T> mine);
+  /// The same log and name.
+  HostGroup heir(MPI_Comm owned) const;
+  CollectiveCall next_call(Operation operation, DType dtype = DType::u8, std::size_t count = 0);
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1, node_index_ = 0;
   std::string host_name_;
+  std::string_view name_ = "world";
+  CollectiveLog* log_ = nullptr;
+  std::int64_t calls_ = 0;
   std::vector<double> doubles_;         ///< size_ * length, kept between calls
   std::vector<std::int64_t> integers_;  ///< likewise
 };

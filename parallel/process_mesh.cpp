@@ -130,6 +130,7 @@ ProcessMesh::Group ProcessMesh::make_group(const HostGroup& world, Axis axis, Ba
   // The lowest rank of a group names it.
   if (size(axis) > 1)
     group.host = world.split(static_cast<int>(ranks_along(shape_, axis, world.rank()).front()), coord(axis));
+  group.host.set_name(to_string(axis));
   connect(group, fmt::format("along {}", to_string(axis)), ops, check_collectives);
   return group;
 }
@@ -140,6 +141,7 @@ ProcessMesh::Group ProcessMesh::make_ends(const HostGroup& world, Backend& ops, 
     const bool at_end = coord(Axis::pp) == 0 || coord(Axis::pp) == size(Axis::pp) - 1;
     group.host = world.split(at_end ? coord(Axis::tp) : world.rank(), world.rank());
   }
+  group.host.set_name("ends");
   connect(group, "of both ends of the pipeline", ops, check_collectives);
   return group;
 }
@@ -160,7 +162,8 @@ void ProcessMesh::connect(Group& group, const std::string& what, Backend& ops, b
     group.communicator = std::make_unique<CheckedCommunicator>(*group.transport, group.host, what);
   }
   group.measured = std::move(group.communicator);
-  group.communicator = std::make_unique<MeasuredCommunicator>(*group.measured, *group.time);
+  group.communicator =
+      std::make_unique<MeasuredCommunicator>(*group.measured, *group.time, group.host.log(), group.host.name());
 }
 
 }  // namespace athanor

@@ -2,10 +2,14 @@
 target_compile_definitions(athanor_parallel PUBLIC OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_check.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/collective_log.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/fault.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/host_group.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/message_check.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/node_memory.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/process_mesh.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/train_step.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/watchdog.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/data/grad_reducer.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/data/owned_slices.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/data/zero_optimizer.cpp

@@ -61,6 +61,7 @@ void TrainStep::start() {
 // ---- the step
 
 StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micro_batches) {
+  const CollectiveLog::Step record(mesh_.host(Axis::world).log(), plan.step);
   std::int64_t own_tokens = 0;
   for (const MicroBatch& batch : micro_batches) own_tokens += batch.num_sequences * batch.tokens_per_sequence;
 

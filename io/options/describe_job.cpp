@@ -75,6 +75,9 @@ void describe(OptionTable& table, ParallelOptions& parallel) {
             "that share a machine, for sending a token once to each; 0: by host names");
   table.add("check_collectives", parallel.check_collectives,
             "compare operation, type and shape over ranks before every collective: slow, for finding the rank astray");
+  table.add("fault", parallel.fault, "throw@...|kill@...",
+            "break a rank on purpose in the middle of a step, to rehearse how a job ends: "
+            "throw@rank=1:axis=ep:step=3:call=2 throws (kill@: dies) there at its second call along ep in step 3");
 }
 
 void describe(OptionTable& table, RlOptions& rl) {

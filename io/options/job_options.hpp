@@ -63,6 +63,7 @@ struct ParallelOptions {
   Recompute recompute = Recompute::none;
   std::int64_t ranks_per_node = 0;
   bool check_collectives = false;
+  std::string fault;
 };
 
 /// [rl]: reinforcement learning on prompts with verifiable answers.

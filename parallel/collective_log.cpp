@@ -1,0 +1,223 @@
+#include "parallel/collective_log.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <exception>
+
+#include "parallel/host_group.hpp"
+#include "parallel/node_memory.hpp"
+#include "src/base/error.hpp"
+
+namespace athanor {
+namespace {
+
+/// One clock for all processes of a machine.
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+double seconds_of(std::int64_t ns) { return static_cast<double>(ns) * 1e-9; }
+
+/// The process numbers that this process sees are those of its name space.
+std::int64_t process_name_space() {
+  struct stat info {};
+  return ::stat("/proc/self/ns/pid", &info) == 0 ? static_cast<std::int64_t>(info.st_ino) : -::getpid();
+}
+
+std::uint64_t packed(std::string_view group) {
+  std::array<char, 8> text{};
+  std::memcpy(text.data(), group.data(), std::min(group.size(), text.size() - 1));
+  std::uint64_t word = 0;
+  std::memcpy(&word, text.data(), sizeof word);
+  return word;
+}
+
+using Word = std::atomic<std::int64_t>;
+static_assert(Word::is_always_lock_free);
+
+}  // namespace
+
+std::string_view to_string(Operation operation) {
+  constexpr std::array<std::string_view, 11> names = {"all_reduce",     "reduce_scatter", "all_gather",  "all_to_all_v",
+                                                      "broadcast",      "gather",         "barrier",     "exchange",
+                                                      "start_exchange", "finish_receive", "finish_sends"};
+  return names[static_cast<std::size_t>(operation)];
+}
+
+std::string to_string(const CollectiveState& state) {
+  if (state.calls == 0) return "none yet";
+  const CollectiveCall& call = state.call;
+  std::string text = fmt::format("{}{} along {}, number {}", to_string(call.operation),
+                                 call.of_tensors ? "" : " of host messages", state.group_text, call.number);
+  if (call.count > 0) text += fmt::format(", {} x {}", to_string(call.dtype), call.count);
+  if (call.peer >= 0) text += fmt::format(", with rank {} of {}", call.peer, state.group_text);
+  text += state.step > 0 ? fmt::format(", in step {}", state.step) : ", outside a step";
+  return text + (state.finished ? fmt::format(": finished {:.1f} s ago", state.seconds)
+                                : fmt::format(": begun {:.1f} s ago and not finished", state.seconds));
+}
+
+/// Readers take it between two equal, even versions (a seqlock; Boehm, "Can seqlocks get along with programming
+/// language memory models?", 2012).
+struct alignas(64) CollectiveLog::Record {
+  Word rank, process, name_space;  // written once
+  Word version;
+  Word kind;  // operation, tensors, dtype, finished, peer: a byte each but for the last
+  Word group, number, count, calls, at_ns;
+  Word step, longest_ns, failed_ns;  // each for itself
+};
+
+CollectiveLog::CollectiveLog(const HostGroup& world) : rank_(world.rank()) {
+  HostGroup node = world.split(world.node_index(), world.rank());
+  ranks_here_ = node.size();
+  own_ = node.rank();
+  memory_ = std::make_unique<NodeMemory>(node, sizeof(Record) * static_cast<std::size_t>(ranks_here_));
+  Record& mine = *std::construct_at(&record(own_));
+  mine.rank = rank_;
+  mine.name_space = process_name_space();
+  mine.process = ::getpid();
+  node.barrier();  // from here on all records of the machine say whose they are
+}
+
+CollectiveLog::~CollectiveLog() = default;
+
+CollectiveLog::Record& CollectiveLog::record(int here) const {
+  return reinterpret_cast<Record*>(memory_->data())[here];
+}
+
+// ---- writing
+
+void CollectiveLog::begin(const CollectiveCall& call) {
+  if (depth_ > 0 || std::uncaught_exceptions() > 0) {
+    ++depth_;
+    return;
+  }
+  Record& mine = record(own_);
+  constexpr auto relaxed = std::memory_order_relaxed;
+  const std::int64_t version = mine.version.load(relaxed);
+  begin_ns_ = now_ns();
+  mine.version.store(version + 1, relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  mine.kind.store(static_cast<std::int64_t>(call.operation) | (call.of_tensors ? 1 : 0) << 8 |
+                      static_cast<std::int64_t>(call.dtype) << 16 |
+                      static_cast<std::int64_t>(call.peer) * (std::int64_t{1} << 32),
+                  relaxed);
+  mine.group.store(static_cast<std::int64_t>(packed(call.group)), relaxed);
+  mine.number.store(call.number, relaxed);
+  mine.count.store(call.count, relaxed);
+  mine.calls.store(mine.calls.load(relaxed) + 1, relaxed);
+  mine.at_ns.store(begin_ns_, relaxed);
+  mine.version.store(version + 2, std::memory_order_release);
+  fire_if_due(call);
+  ++depth_;
+}
+
+void CollectiveLog::end() {
+  if (--depth_ > 0 || std::uncaught_exceptions() > 0) return;
+  Record& mine = record(own_);
+  constexpr auto relaxed = std::memory_order_relaxed;
+  const std::int64_t version = mine.version.load(relaxed), now = now_ns();
+  mine.version.store(version + 1, relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  mine.kind.store(mine.kind.load(relaxed) | std::int64_t{1} << 24, relaxed);
+  mine.at_ns.store(now, relaxed);
+  mine.version.store(version + 2, std::memory_order_release);
+  if (mine.step.load(relaxed) > 0 && now - begin_ns_ > mine.longest_ns.load(relaxed))
+    mine.longest_ns.store(now - begin_ns_, relaxed);
+}
+
+CollectiveLog::Call::Call(CollectiveLog* log, const CollectiveCall& call) : log_(log) {
+  if (log_ != nullptr) log_->begin(call);
+}
+
+CollectiveLog::Call::~Call() {
+  if (log_ != nullptr) log_->end();
+}
+
+CollectiveLog::Step::Step(CollectiveLog* log, std::int64_t step) : log_(log), exceptions_(std::uncaught_exceptions()) {
+  if (log_ == nullptr) return;
+  if (const auto& fault = log_->fault_; fault && log_->last_step_ == fault->step)
+    throw ConfigError(fmt::format("parallel.fault = {}: this rank made {} calls along {} in step {}; name one of them",
+                                  to_string(*fault), log_->fault_calls_, fault->axis, fault->step));
+  Record& mine = log_->record(log_->own_);
+  mine.failed_ns = 0;
+  mine.step = log_->last_step_ = step;
+  log_->depth_ = 0;  // of calls that an earlier exception kept from ending
+  log_->fault_calls_ = 0;
+}
+
+CollectiveLog::Step::~Step() {
+  if (log_ == nullptr) return;
+  Record& mine = log_->record(log_->own_);
+  if (std::uncaught_exceptions() > exceptions_)
+    mine.failed_ns = now_ns();  // the record keeps the step
+  else
+    mine.step = 0;
+}
+
+void CollectiveLog::set_fault(std::optional<Fault> fault) {
+  fault_ = fault && fault->rank == rank_ ? std::move(fault) : std::nullopt;
+}
+
+void CollectiveLog::fire_if_due(const CollectiveCall& call) {
+  if (!fault_ || call.group != fault_->axis || record(own_).step != fault_->step) return;
+  if (++fault_calls_ != fault_->call) return;
+  if (fault_->kind == Fault::Kind::kill) ::kill(::getpid(), SIGKILL);
+  throw Error("a fault made on purpose (parallel.fault = " + to_string(*fault_) + ")");
+}
+
+// ---- reading
+
+int CollectiveLog::world_rank(int here) const { return static_cast<int>(record(here).rank); }
+
+std::int64_t CollectiveLog::process(int here) const { return record(here).process; }
+
+bool CollectiveLog::lives(int here) const {
+  const Record& other = record(here);
+  if (other.process == 0 || other.name_space != record(own_).name_space) return true;
+  return ::kill(static_cast<pid_t>(other.process), 0) == 0 || errno != ESRCH;
+}
+
+CollectiveState CollectiveLog::state(int here) const {
+  const Record& other = record(here);
+  constexpr auto relaxed = std::memory_order_relaxed;
+  CollectiveState state;
+  std::int64_t kind = 0, group = 0, at_ns = 0;
+  // A rank may have died while it wrote: what is there then is taken as it is.
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    const std::int64_t version = other.version.load(std::memory_order_acquire);
+    kind = other.kind.load(relaxed);
+    group = other.group.load(relaxed);
+    state.call.number = other.number.load(relaxed);
+    state.call.count = other.count.load(relaxed);
+    state.calls = other.calls.load(relaxed);
+    at_ns = other.at_ns.load(relaxed);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (version % 2 == 0 && version == other.version.load(relaxed)) break;
+  }
+  const std::int64_t now = now_ns();
+  state.call.operation = static_cast<Operation>(kind & 0xff);
+  state.call.of_tensors = (kind >> 8 & 0xff) != 0;
+  state.call.dtype = static_cast<DType>(kind >> 16 & 0xff);
+  state.finished = (kind >> 24 & 0xff) != 0;
+  state.call.peer = static_cast<int>(kind >> 32);
+  std::memcpy(state.group_text, &group, sizeof group);
+  state.seconds = seconds_of(now - at_ns);
+  state.step = other.step;
+  state.longest_seconds = seconds_of(other.longest_ns);
+  const std::int64_t failed_ns = other.failed_ns;
+  state.failed = failed_ns != 0;
+  state.failed_seconds = state.failed ? seconds_of(now - failed_ns) : 0.0;
+  return state;
+}
+
+const std::string& CollectiveLog::refusal() const { return memory_->refusal(); }
+
+}  // namespace athanor
