@@ -1,8 +1,11 @@
 #include "io/dataset/problem_file.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "io/dataset/jsonl_reader.hpp"
 #include "src/base/error.hpp"
@@ -130,15 +133,34 @@ RewardSample parse_reward_sample(const json& object, const std::string& place) {
   return reward_sample(parse_problem(object, place), text, tokens);
 }
 
-std::vector<Problem> read_problems(const std::string& path, const ProblemFields& fields) {
+std::vector<Problem> read_problems(const std::string& path, const ProblemFields& fields, const BadLines& bad_lines) {
+  constexpr std::size_t kNamedLines = 10;
   std::vector<Problem> problems;
+  std::vector<std::string> bad;
   JsonlReader reader(path);
-  for (json object; reader.next(object);) {
-    problems.push_back(parse_problem(object, reader.place(), fields));
-    if (problems.back().prompt.empty())
-      throw ConfigError(fmt::format("{}: {}: missing or empty", reader.place(), fields.prompt));
+  for (json object;;) {
+    try {
+      if (!reader.next(object)) break;
+      Problem problem = parse_problem(object, reader.place(), fields);
+      std::string refusal = problem.prompt.empty() ? fields.prompt + ": missing or empty" : "";
+      if (refusal.empty() && bad_lines.refusal) refusal = bad_lines.refusal(problem);
+      if (!refusal.empty()) throw ConfigError(reader.place() + ": " + refusal);
+      problems.push_back(std::move(problem));
+    } catch (const ConfigError& error) {
+      bad.emplace_back(error.what());
+    }
   }
-  if (problems.empty()) throw ConfigError(path + ": no problem in it");
+  const std::size_t lines = problems.size() + bad.size();
+  if (lines == 0) throw ConfigError(path + ": no problem in it");
+  if (static_cast<double>(bad.size()) > bad_lines.max_share * static_cast<double>(lines)) {
+    const std::span<const std::string> named(bad.data(), std::min(bad.size(), kNamedLines));
+    throw ConfigError(fmt::format("{}: {} of {} lines cannot be used, more than the {:g} % allowed:\n  {}{}", path,
+                                  bad.size(), lines, 100.0 * bad_lines.max_share, fmt::join(named, "\n  "),
+                                  bad.size() > named.size() ? "\n  ..." : ""));
+  }
+  if (problems.empty()) throw ConfigError(fmt::format("{}: none of its {} lines can be used", path, lines));
+  if (bad_lines.report)
+    for (const std::string& message : bad) bad_lines.report(message);
   return problems;
 }
 

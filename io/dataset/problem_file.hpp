@@ -7,6 +7,7 @@
 // Fields not named here are left alone. Law: a field that is there with a wrong type is an error naming file and line.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -27,7 +28,18 @@ Problem parse_problem(const nlohmann::json& object, const std::string& place, co
 /// As parse_problem, but a prompt is not needed. @throws ConfigError also when there is no completion.
 RewardSample parse_reward_sample(const nlohmann::json& object, const std::string& place);
 
-/// All problems of a file. @throws ConfigError also when there is none.
-std::vector<Problem> read_problems(const std::string& path, const ProblemFields& fields = {});
+/// What becomes of lines that cannot be used.
+struct BadLines {
+  double max_share = 0.0;  ///< of the lines; up to here they are left out, above it is an error
+  /// Why a problem that could be read cannot be used; empty: it can. None: all can.
+  std::function<std::string(const Problem&)> refusal{};
+  /// Told of each that is left out: "file: line 3: ...". None: nobody.
+  std::function<void(const std::string&)> report{};
+};
+
+/// All problems of a file, in order. @throws ConfigError naming the first bad lines when there are too many, also when
+/// the file has no problem.
+std::vector<Problem> read_problems(const std::string& path, const ProblemFields& fields = {},
+                                   const BadLines& bad_lines = {});
 
 }  // namespace athanor

@@ -45,10 +45,10 @@ std::int64_t work_chain(Chain chain, int wrong_step, Draw* slip, std::vector<std
   return chain.numbers[0];
 }
 
-class Arithmetic final : public Task {
+class Arithmetic final : public GeneratedTask {
  public:
   explicit Arithmetic(SpecOptions& options)
-      : Task("arithmetic", options, 12), max_(options.integer("max", 20, 1, 9999)) {
+      : GeneratedTask("arithmetic", options, 12), max_(options.integer("max", 20, 1, 9999)) {
     const std::vector<std::string> choices{"false", "true"};
     times_ = options.word("times", "false", choices) == "true";
   }

@@ -15,10 +15,10 @@ namespace {
 /// In hundredths.
 std::int64_t value_of(const std::string& number) { return std::llround(100.0 * std::strtod(number.c_str(), nullptr)); }
 
-class Comparison final : public Task {
+class Comparison final : public GeneratedTask {
  public:
   explicit Comparison(SpecOptions& options)
-      : Task("comparison", options, 8), max_(options.integer("max", 99, 20, 9999)) {}
+      : GeneratedTask("comparison", options, 8), max_(options.integer("max", 99, 20, 9999)) {}
 
  private:
   Problem draw(Draw& draw, Wording wording) const override {

@@ -38,9 +38,10 @@ std::int64_t result_of(std::int64_t a, char sign, std::int64_t b) {
   return sign == '+' ? a + b : sign == '-' ? a - b : sign == '*' ? a * b : a / b;
 }
 
-class Countdown final : public Task {
+class Countdown final : public GeneratedTask {
  public:
-  explicit Countdown(SpecOptions& options) : Task("countdown", options, 5), max_(options.integer("max", 20, 2, 100)) {}
+  explicit Countdown(SpecOptions& options)
+      : GeneratedTask("countdown", options, 5), max_(options.integer("max", 20, 2, 100)) {}
 
  private:
   /// `worked`: the steps, then the whole expression, separated by blanks.

@@ -22,9 +22,9 @@ void spoil(std::string& digits, Draw& slip) {
   digit = static_cast<char>('0' + (digit - '0' + slip.between(1, 9)) % 10);
 }
 
-class Digits final : public Task {
+class Digits final : public GeneratedTask {
  public:
-  explicit Digits(SpecOptions& options) : Task("digits", options, 10) {}
+  explicit Digits(SpecOptions& options) : GeneratedTask("digits", options, 10) {}
 
  private:
   Problem draw(Draw& draw, Wording wording) const override {

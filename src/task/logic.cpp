@@ -33,9 +33,9 @@ std::string joint_word(char joint, Wording wording) {
   return std::string(joint == '&' ? in_words(wording, " and ", "且", "&") : in_words(wording, " or ", "或", "|"));
 }
 
-class Logic final : public Task {
+class Logic final : public GeneratedTask {
  public:
-  explicit Logic(SpecOptions& options) : Task("logic", options, 5) {}
+  explicit Logic(SpecOptions& options) : GeneratedTask("logic", options, 5) {}
 
  private:
   Problem draw(Draw& draw, Wording wording) const override {

@@ -4,39 +4,22 @@
 
 #include "src/base/error.hpp"
 #include "src/base/nearest_name.hpp"
+#include "src/base/rng.hpp"
 #include "src/reward/answer_check.hpp"
 
 namespace athanor {
 namespace {
-
-constexpr int kMostAttempts = 1000;
 constexpr std::uint64_t kHeldOutOneIn = 8;
-
-std::vector<Wording> wordings_named(const std::string& language) {
-  if (language == "en") return {Wording::english};
-  if (language == "zh") return {Wording::chinese};
-  if (language == "both") return {Wording::english, Wording::chinese};
-  return {Wording::symbols};
-}
-
-const char* language_of(Wording wording) {
-  return wording == Wording::english ? "en" : wording == Wording::chinese ? "zh" : "";
-}
-
-Wording wording_of(const Problem& problem) {
-  return problem.language == "en" ? Wording::english : problem.language == "zh" ? Wording::chinese : Wording::symbols;
 }
 
 /// FNV's low bits follow the last bytes closely: mixed (as MurmurHash3 ends), so that sides do not follow the last
 /// digit.
-std::uint64_t mixed_hash(std::string_view text) {
+std::uint64_t form_hash(std::string_view text) {
   std::uint64_t hash = stable_hash(text);
   hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdU;
   hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53U;
   return hash ^ hash >> 33;
 }
-
-}  // namespace
 
 RewardSample reward_sample(const Problem& problem, std::string_view completion, std::int64_t completion_tokens) {
   RewardSample sample;
@@ -52,38 +35,7 @@ RewardSample reward_sample(const Problem& problem, std::string_view completion, 
 }
 
 Split split_of_form(std::string_view task, std::string_view form) {
-  return mixed_hash(fmt::format("{}/{}", task, form)) % kHeldOutOneIn == 0 ? Split::held_out : Split::train;
-}
-
-Task::Task(std::string name, SpecOptions& options, int max_level)
-    : name_(std::move(name)), level_(static_cast<int>(options.integer("level", 1, 1, max_level))) {
-  const std::vector<std::string> languages{"en", "zh", "both", "symbols"};
-  wordings_ = wordings_named(options.word("language", "en", languages));
-}
-
-Problem Task::problem(std::uint64_t seed, std::uint64_t index, Split split) const {
-  for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
-    const std::uint64_t place = index * kMostAttempts + static_cast<std::uint64_t>(attempt);
-    Draw draw(seed, stable_hash(name_) + place * 0x9E3779B97F4A7C15U);
-    const Wording wording = draw.one_of(wordings_);
-    Problem problem = this->draw(draw, wording);
-    if (split_of_form(name_, problem.form) != split) continue;
-    problem.difficulty = level_;
-    problem.language = language_of(wording);
-    problem.task = name_;
-    problem.id =
-        static_cast<std::int64_t>(mixed_hash(fmt::format("{}/{}/{}", name_, problem.form, problem.language)) >> 1);
-    return problem;
-  }
-  throw Error(fmt::format("task {} at level {} has no {} problems: {} draws all fell on the other side", name_, level_,
-                          split == Split::train ? "training" : "held-out", kMostAttempts));
-}
-
-Solution Task::solution(const Problem& problem, SolutionStyle style, bool correct) const {
-  Draw slip(static_cast<std::uint64_t>(problem.id), static_cast<std::uint64_t>(style));
-  Solution solution = work_out(problem, wording_of(problem), correct ? nullptr : &slip);
-  if (style == SolutionStyle::direct) solution.thinking.clear();
-  return solution;
+  return form_hash(fmt::format("{}/{}", task, form)) % kHeldOutOneIn == 0 ? Split::held_out : Split::train;
 }
 
 std::optional<double> Task::verify(const Problem& problem, std::string_view completion) const {
@@ -132,6 +84,16 @@ Problem TaskMixture::problem(std::uint64_t seed, std::uint64_t index, Split spli
   for (const Member& member : members_)
     if (point < member.cumulative_weight) return member.task->problem(seed, index, split);
   return members_.back().task->problem(seed, index, split);
+}
+
+std::optional<std::int64_t> TaskMixture::num_problems(Split split) const {
+  return members_.size() == 1 ? members_.front().task->num_problems(split) : std::nullopt;
+}
+
+std::uint64_t TaskMixture::fingerprint() const {
+  std::uint64_t hash = 0;
+  for (const Member& member : members_) hash = hash * 0x100000001b3U ^ member.task->fingerprint();
+  return hash;
 }
 
 const Task& TaskMixture::task_of(const Problem& problem) const {

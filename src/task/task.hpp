@@ -1,10 +1,8 @@
-// Families of problems that are made, solved and checked by program. Laws:
+// Where problems come from whose answers a program checks: made by program (generated_task.hpp) or read from users'
+// files (io/dataset/problem_file_task.hpp). Laws:
 //  * A problem is a pure function of (task, its options, seed, index, split): the same on every rank and after a
-//  restart.
-//  * Training and held-out problems are disjoint whatever the seeds: a hash of the canonical form, which knows neither
-//    language nor level, decides the side (one form in eight is held out).
-//  * Right solutions are accepted by the task's own check and wrong ones refused, always.
-//  * Text is UTF-8, short: prompt and step-by-step solution stay under 256 bytes at the lower levels.
+//    restart.
+//  * Training and held-out problems are disjoint whatever the seeds: the problem alone decides its side.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +12,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "src/base/named_spec.hpp"
-#include "src/task/draw.hpp"
 #include "src/task/problem.hpp"
 
 namespace athanor {
@@ -31,37 +29,32 @@ struct Solution {
   std::string answer;
 };
 
-/// In which words: English, Chinese, or signs alone, which belong to no language.
-enum class Wording : std::uint8_t { english, chinese, symbols };
-
 class Task {
  public:
   virtual ~Task() = default;
   const std::string& name() const { return name_; }
 
-  Problem problem(std::uint64_t seed, std::uint64_t index, Split split) const;
+  /// Different problems of a side; nullopt: no end to them that is known.
+  virtual std::optional<std::int64_t> num_problems(Split) const { return std::nullopt; }
+  /// @throws Error when there is none.
+  virtual Problem problem(std::uint64_t seed, std::uint64_t index, Split split) const = 0;
   /// A solution of a problem of any task of this name, whatever its options. `correct` false: a plausible slip, carried
-  /// on to the end; the answer is always wrong then.
-  Solution solution(const Problem& problem, SolutionStyle style, bool correct) const;
+  /// on to the end; the answer is always wrong then. @throws ConfigError where a task knows no solutions.
+  virtual Solution solution(const Problem& problem, SolutionStyle style, bool correct) const = 0;
   /// 1 right, 0 wrong, in whatever template the completion is.
   std::optional<double> verify(const Problem& problem, std::string_view completion) const;
+  /// Of the content the problems come from, where that is no program: two of the same value give the same problems.
+  virtual std::uint64_t fingerprint() const { return 0; }
 
  protected:
-  /// Options every task has: level (1 to max_level), language (en|zh|both|symbols).
-  Task(std::string name, SpecOptions& options, int max_level);
-
-  int level() const { return level_; }
-  /// The problem without difficulty, id, task and language, which are filled in from here.
-  virtual Problem draw(Draw& draw, Wording wording) const = 0;
-  /// @param slip  null: right; else draws what goes wrong.
-  virtual Solution work_out(const Problem& problem, Wording wording, Draw* slip) const = 0;
+  explicit Task(std::string name) : name_(std::move(name)) {}
 
  private:
   const std::string name_;
-  const int level_;
-  std::vector<Wording> wordings_;
 };
 
+/// A hash whose every bit follows from all of the text.
+std::uint64_t form_hash(std::string_view text);
 /// Which side a canonical form is on.
 Split split_of_form(std::string_view task, std::string_view form);
 
@@ -88,7 +81,10 @@ class TaskMixture {
   TaskMixture(std::string_view specs, const TaskRegistry& registry);
   TaskMixture(std::span<const NamedSpec> specs, const TaskRegistry& registry);
 
+  /// Of a single task; nullopt for several.
+  std::optional<std::int64_t> num_problems(Split split) const;
   Problem problem(std::uint64_t seed, std::uint64_t index, Split split) const;
+  std::uint64_t fingerprint() const;
   /// The task that made a problem. @throws Error when it is of none of these.
   const Task& task_of(const Problem& problem) const;
 

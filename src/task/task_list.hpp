@@ -1,7 +1,7 @@
 // The makers of all tasks, one a file of the same name.
 #pragma once
 
-#include "src/task/task.hpp"
+#include "src/task/generated_task.hpp"
 
 namespace athanor {
 

@@ -1,6 +1,7 @@
 #include "src/task/task_text.hpp"
 
 #include "src/base/error.hpp"
+#include "src/task/draw.hpp"
 
 namespace athanor {
 namespace {

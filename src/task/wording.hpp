@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "src/task/task.hpp"
+#include "src/task/generated_task.hpp"
 
 namespace athanor {
 

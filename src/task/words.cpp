@@ -43,9 +43,9 @@ std::string other_letter(const std::string& letter, Draw& slip) {
   }
 }
 
-class Words final : public Task {
+class Words final : public GeneratedTask {
  public:
-  explicit Words(SpecOptions& options) : Task("words", options, 6) {}
+  explicit Words(SpecOptions& options) : GeneratedTask("words", options, 6) {}
 
  private:
   Problem draw(Draw& draw, Wording wording) const override {
