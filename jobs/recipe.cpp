@@ -41,6 +41,14 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
   RunFolder folder(shared.run.folder.empty() ? default_folder : shared.run.folder, shared.run.start_over, world);
   for (const std::string& changed : check_same_run(configuration, folder, world))
     spdlog::info("changed since: {}", changed);
+  for (const std::string& name : configuration.stages()) {
+    if (folder.is_complete(name)) continue;
+    try {
+      make_stage(configuration.stage(name).kind)->check(configuration.job(name));
+    } catch (const ConfigError& error) {
+      throw ConfigError("stage " + name + ": " + error.what());
+    }
+  }
   folder.write_text("config.resolved.cfg", config_text);
   StopSignal stop(folder.stop_file(), shared.run.time_limit.seconds);
   spdlog::info("run folder {}", folder.path().string());

@@ -33,6 +33,9 @@ struct StageContext {
 class Stage {
  public:
   virtual ~Stage() = default;
+  /// Looks, before any stage of the recipe begins, for what this one would refuse: problems or files that are not
+  /// there, too many bad lines. On every rank; not collective. @throws ConfigError
+  virtual void check(const JobOptions&) const {}
   /// Collective over the world. @throws Error; all ranks end then.
   virtual StageStatus run(StageContext& context) = 0;
 };

@@ -51,6 +51,9 @@ ProblemFileTask::ProblemFileTask(SpecOptions& options, const ProblemFileRules& r
   bad_lines.refusal = [&](const Problem& read) -> std::string {
     Problem problem = read;
     if (problem.reward_name.empty()) problem.reward_name = reward_;
+    if (!problem.messages.empty() && problem.messages.back().role != "user")
+      return fmt::format("{}: the conversation ends with the turn of '{}', not the user's", fields.prompt,
+                         problem.messages.back().role);
     // Whoever knows the check only when a completion is there has spent time on it.
     try {
       if (!checks_.is_right(reward_sample(problem, "")) && problem.tests.empty())

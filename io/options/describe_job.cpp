@@ -83,7 +83,8 @@ void describe(OptionTable& table, ParallelOptions& parallel) {
 void describe(OptionTable& table, RlOptions& rl) {
   table.section("rl", "[rl] reinforcement learning on problems whose answers a program checks");
   table.add("tasks", rl.tasks, "tasks",
-            "where problems come from, with weights: \"arithmetic:level=2 @ 3, countdown\"");
+            "where problems come from, with weights: \"arithmetic:level=2 @ 3, jsonl:FILE(format=gsm8k)\" "
+            "(src/task/README.md)");
   table.add("rewards", rl.rewards, "rewards", "what a completion earns, with weights: \"accuracy, format @ 0.5\"");
   table.add("prompt_template", rl.prompt_template, "r1_zero|tags|marks", "how the model is asked");
   table.add("prompts_per_rollout", rl.prompts_per_rollout, "prompts", "of all ranks, between two rollouts", kPositive);
@@ -115,6 +116,21 @@ void describe(OptionTable& table, RlOptions& rl) {
   table.add("samples_per_rollout", rl.samples_per_rollout, "completions", "written to samples.jsonl");
 }
 
+void describe(OptionTable& table, EvaluateOptions& evaluate) {
+  table.section("evaluate", "[evaluate] problems for stages of kind evaluate; asked as [rl] says");
+  table.add("benchmarks", evaluate.benchmarks, "tasks",
+            "each measured by itself: \"arithmetic:level=4, jsonl:FILE(format=gsm8k, name=gsm8k)\"; empty: none");
+  table.add("problems", evaluate.problems, "problems",
+            "of each benchmark; 0: all of a file, 256 of a generated task (its held-out ones)");
+  table.add("samples", evaluate.samples, "completions", "of each problem", kPositive);
+  table.add("temperature", evaluate.temperature, "number", "of the sampling; 0: the likeliest token");
+  table.add("top_p", evaluate.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
+  table.add("min_p", evaluate.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
+  table.add("top_k", evaluate.top_k, "tokens", "sample from so many; 0: all");
+  table.add("max_new_tokens", evaluate.max_new_tokens, "tokens", "of a completion, at most; 0: rl.max_new_tokens");
+  table.add("samples_shown", evaluate.samples_shown, "completions", "of each benchmark written to samples.jsonl");
+}
+
 void describe(OptionTable& table, JobOptions& job) {
   describe(table, job.run);
   describe(table, job.data);
@@ -122,6 +138,7 @@ void describe(OptionTable& table, JobOptions& job) {
   describe(table, job.model);
   describe(table, job.optimizer);
   describe(table, job.rl);
+  describe(table, job.evaluate);
 }
 
 void describe(OptionTable& table, StageOptions& stage) {

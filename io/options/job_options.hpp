@@ -85,6 +85,16 @@ struct RlOptions {
   std::int64_t samples_per_rollout = 4;
 };
 
+/// [evaluate]: problems that a stage of kind evaluate has a model solve. How it is asked, and in how many slots, says
+/// [rl].
+struct EvaluateOptions {
+  std::string benchmarks;
+  std::int64_t problems = 0, samples = 16;
+  double temperature = 0.6, top_p = 0.95, min_p = 0.0;
+  std::int64_t top_k = 0, max_new_tokens = 0;
+  std::int64_t samples_shown = 8;
+};
+
 /// What all stages share and each may override.
 struct JobOptions {
   RunOptions run;
@@ -93,6 +103,7 @@ struct JobOptions {
   ModelConfig model;
   OptimizerOptions optimizer;
   RlOptions rl;
+  EvaluateOptions evaluate;
 };
 
 /// A stage's own keys, written without a section: `[NAME]` `kind = pretrain`.
@@ -107,6 +118,7 @@ void describe(OptionTable& table, ParallelOptions& parallel);
 void describe(OptionTable& table, ModelConfig& model);
 void describe(OptionTable& table, OptimizerOptions& optimizer);
 void describe(OptionTable& table, RlOptions& rl);
+void describe(OptionTable& table, EvaluateOptions& evaluate);
 void describe(OptionTable& table, JobOptions& job);
 /// Rows without a section.
 void describe(OptionTable& table, StageOptions& stage);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <map>
 #include <numeric>
 
@@ -42,13 +41,30 @@ Objective objective_of(const std::string& name) {
   throw ConfigError("rl.objective = " + name + ": wanted one of " + names);
 }
 
+std::int64_t row_tokens_of(const JobOptions& options) {
+  return options.rl.row_tokens > 0 ? options.rl.row_tokens : options.data.sequence_length;
+}
+
 }  // namespace
+
+ProblemScorerOptions rl_scorer_options(const JobOptions& options) {
+  const RlOptions& rl = options.rl;
+  const std::int64_t left = row_tokens_of(options) + 1 - rl.max_new_tokens;
+  if (left < 1)
+    throw ConfigError(fmt::format(
+        "rl.max_new_tokens = {} leaves no room for a prompt in rows of {} tokens; lower it, or raise rl.row_tokens",
+        rl.max_new_tokens, row_tokens_of(options)));
+  return {.tasks = rl.tasks,
+          .rewards = rl.rewards,
+          .prompt_template = rl.prompt_template,
+          .behind_eos = !options.data.isolate_documents,
+          .max_prompt_tokens = left};
+}
 
 PolicyTrainer::PolicyTrainer(Environment& env, const JobOptions& options, const Tokenizer& tokenizer)
     : env_(env),
       options_(options),
-      tokenizer_(tokenizer),
-      scorer_(options.rl, tokenizer, !options.data.isolate_documents),
+      scorer_(rl_scorer_options(options), tokenizer),
       lr_schedule_(options.optimizer.lr, options.run.steps) {
   const RlOptions& rl = options.rl;
   ProcessMesh& mesh = *env.mesh;
@@ -62,6 +78,7 @@ PolicyTrainer::PolicyTrainer(Environment& env, const JobOptions& options, const 
   if (rl.prompts_per_rollout / mesh.size(Axis::dp) * rl.group_size < rl.updates_per_rollout)
     throw ConfigError(
         fmt::format("rl.updates_per_rollout = {} is more than the completions of a rank", rl.updates_per_rollout));
+  mesh.host(Axis::world).check_same("the problems of rl.tasks", scorer_.tasks().fingerprint());
   const Objective objective = objective_of(rl.objective);
   advantage_ = objective.advantage;
   whitens_ = objective.whitens;
@@ -77,7 +94,7 @@ PolicyTrainer::PolicyTrainer(Environment& env, const JobOptions& options, const 
     reference_store_ = std::make_unique<ParameterStore>(*env.ops, reference_->parameters(),
                                                         ParameterStore::Options{.with_gradients = false}, *env.compute);
   }
-  const std::int64_t row_tokens = rl.row_tokens > 0 ? rl.row_tokens : options.data.sequence_length;
+  const std::int64_t row_tokens = row_tokens_of(options);
   engine_ = std::make_unique<RolloutEngine>(*env.ops, *model_, mesh, rl.slots, row_tokens + 1,
                                             cache_form(options.run.numerics), &tokenizer, *env.compute);
   ExperienceBatcher::Options batching;
@@ -138,7 +155,9 @@ void PolicyTrainer::start_from_weights() {
 }
 
 std::map<std::string, std::string> PolicyTrainer::values() const {
-  return {{"rl.next_problem", std::to_string(next_problem_)}, {"optimizer.state", train_step_->state()}};
+  return {{"rl.next_problem", std::to_string(next_problem_)},
+          {"rl.problems", std::to_string(scorer_.tasks().fingerprint())},
+          {"optimizer.state", train_step_->state()}};
 }
 
 void PolicyTrainer::restore(std::int64_t steps, const std::map<std::string, std::string>& values) {
@@ -148,6 +167,9 @@ void PolicyTrainer::restore(std::int64_t steps, const std::map<std::string, std:
       throw DataError("checkpoint: its run state has no '" + name + "'; it is not one of an rl stage");
     return found->second;
   };
+  if (value("rl.problems") != std::to_string(scorer_.tasks().fingerprint()))
+    throw ConfigError(
+        "rl.tasks: the files of problems are not those this run began with; put them back, or start over");
   train_step_->after_load();
   train_step_->restore(value("optimizer.state"));
   next_problem_ = std::stoll(value("rl.next_problem"));
@@ -157,24 +179,14 @@ void PolicyTrainer::restore(std::int64_t steps, const std::map<std::string, std:
 
 // ---- rollouts
 
-PolicyTrainer::Drawn PolicyTrainer::generate(std::int64_t first, std::int64_t count, Split split,
-                                             std::int64_t group_size, std::uint64_t seed) {
-  const std::int64_t ranks = env_.mesh->size(Axis::data), rank = env_.mesh->coord(Axis::data);
-  Drawn drawn;
-  for (std::int64_t i = first + count * rank / ranks; i < first + count * (rank + 1) / ranks; ++i) {
-    drawn.problems.push_back(scorer_.problem(options_.run.seed, i, split));
-    drawn.prompts.push_back(scorer_.prompt(drawn.problems.back(), i));
-  }
+RolloutOptions PolicyTrainer::sampling(std::int64_t group_size, std::uint64_t seed) const {
   const RlOptions& rl = options_.rl;
   RolloutOptions sampling;
   sampling.sampling = {rl.temperature, rl.top_p, rl.top_k, rl.min_p};
   sampling.max_new_tokens = rl.max_new_tokens;
   sampling.group_size = group_size;
   sampling.seed = seed;
-  sampling.stop_ids = {tokenizer_.eos_id()};
-  sampling.stop_strings = scorer_.stop_strings();
-  drawn.completions = engine_->generate(drawn.prompts, sampling);
-  return drawn;
+  return sampling;
 }
 
 namespace {
@@ -195,7 +207,7 @@ enum Sum : std::size_t {
 };
 }  // namespace
 
-void PolicyTrainer::add_experience(const Drawn& drawn, const ScoredGroups& scored, std::span<double> sums) {
+void PolicyTrainer::add_experience(const DrawnProblems& drawn, const ScoredGroups& scored, std::span<double> sums) {
   const auto group = static_cast<std::size_t>(options_.rl.group_size);
   const std::size_t members = scorer_.rewards().members().size();
   for (std::size_t p = 0; p < drawn.problems.size(); ++p) {
@@ -250,9 +262,10 @@ RolloutStatistics PolicyTrainer::rollout() {
   double generated = 0.0;
   std::int64_t wanted = rl.prompts_per_rollout;
   HostGroup& world = env_.mesh->host(Axis::world);
-  const bool counts = env_.mesh->coord(Axis::tp) == 0 && env_.mesh->coord(Axis::pp) == 0;
+  const bool counts = counts_problems(*env_.mesh);
   for (std::int64_t round = 0; round <= rl.dynamic_sampling && wanted > 0; ++round) {
-    const Drawn drawn = generate(next_problem_, wanted, Split::train, rl.group_size, options_.run.seed);
+    DrawnProblems drawn = draw_problems(*env_.mesh, scorer_, {options_.run.seed, next_problem_, wanted, Split::train});
+    complete(drawn, *engine_, scorer_, sampling(rl.group_size, options_.run.seed));
     next_problem_ += wanted;
     generated += counts ? static_cast<double>(engine_->tokens_generated()) : 0.0;
     const ScoredGroups scored = scorer_.score(drawn.problems, drawn.completions, rl.group_size);
@@ -350,7 +363,7 @@ StepResult PolicyTrainer::update() {
     batch.push_back(&experiences_[static_cast<std::size_t>(i)]);
   ++update_of_rollout_;
   const BatchTotals own = count(batch);
-  const bool counts = env_.mesh->coord(Axis::tp) == 0 && env_.mesh->coord(Axis::pp) == 0;
+  const bool counts = counts_problems(*env_.mesh);
   std::int64_t totals[2] = {counts ? own.samples : 0, counts ? own.tokens : 0};
   HostGroup& world = env_.mesh->host(Axis::world);
   world.sum(std::span(totals));
@@ -364,71 +377,6 @@ StepResult PolicyTrainer::update() {
   ++steps_done_;
   if (const std::int64_t every = options_.rl.reference_refresh; every > 0 && steps_done_ % every == 0)
     refresh_reference();
-  return result;
-}
-
-PolicyEvaluation PolicyTrainer::evaluate() {
-  const std::int64_t samples = options_.rl.eval_samples;
-  const Drawn drawn = generate(0, options_.rl.eval_problems, Split::held_out, samples, options_.run.seed + 1);
-  const ScoredGroups scored = scorer_.score(drawn.problems, drawn.completions, samples);
-  enum : std::size_t {
-    kPass1,
-    kPass1Squared,
-    kPassK,
-    kMajority,
-    kProblems,
-    kEvalLength,
-    kEvalThinks,
-    kEvalCut,
-    kEvalThinksRight,
-    kEvalSums
-  };
-  double sums[kEvalSums] = {};
-  for (std::size_t p = 0; p < drawn.problems.size(); ++p) {
-    double right = 0.0;
-    std::map<std::string, std::pair<int, bool>> votes;  // by what stands behind the thinking
-    for (std::int64_t g = 0; g < samples; ++g) {
-      const std::size_t i = p * static_cast<std::size_t>(samples) + static_cast<std::size_t>(g);
-      const bool is_right = scored.right[i].value_or(false);
-      right += is_right ? 1.0 : 0.0;
-      const std::string& text = scored.texts[i];
-      const std::size_t from = text.rfind('>', text.ends_with("</answer>") ? text.size() - 10 : std::string::npos);
-      auto& vote = votes[from == std::string::npos ? text : text.substr(from)];
-      ++vote.first;
-      vote.second = is_right;
-      sums[kEvalLength] += static_cast<double>(drawn.completions[i].tokens.size());
-      sums[kEvalThinks] += scored.thinks[i] ? 1.0 : 0.0;
-      sums[kEvalThinksRight] += scored.thinks[i] && is_right ? 1.0 : 0.0;
-      sums[kEvalCut] += drawn.completions[i].end == Completion::End::length ? 1.0 : 0.0;
-    }
-    const double share = right / static_cast<double>(samples);
-    sums[kPass1] += share;
-    sums[kPass1Squared] += share * share;
-    sums[kPassK] += right > 0.0 ? 1.0 : 0.0;
-    const auto most = std::max_element(votes.begin(), votes.end(),
-                                       [](const auto& a, const auto& b) { return a.second.first < b.second.first; });
-    sums[kMajority] += most != votes.end() && most->second.second ? 1.0 : 0.0;
-    sums[kProblems] += 1.0;
-  }
-  if (env_.mesh->coord(Axis::tp) != 0 || env_.mesh->coord(Axis::pp) != 0)
-    std::fill(std::begin(sums), std::end(sums), 0.0);
-  env_.mesh->host(Axis::world).sum(std::span(sums));
-  PolicyEvaluation result;
-  const double problems = sums[kProblems], completions = problems * static_cast<double>(samples);
-  result.problems = static_cast<std::int64_t>(problems);
-  result.samples = samples;
-  result.pass_at_1 = sums[kPass1] / problems;
-  result.standard_error =
-      std::sqrt(std::max(0.0, sums[kPass1Squared] / problems - result.pass_at_1 * result.pass_at_1) / problems);
-  result.pass_at_k = sums[kPassK] / problems;
-  result.majority = sums[kMajority] / problems;
-  result.length = sums[kEvalLength] / completions;
-  const double thinking = sums[kEvalThinks], direct = completions - thinking;
-  result.accuracy_thinking = thinking > 0.0 ? sums[kEvalThinksRight] / thinking : 0.0;
-  result.accuracy_direct =
-      direct > 0.0 ? (sums[kPass1] * static_cast<double>(samples) - sums[kEvalThinksRight]) / direct : 0.0;
-  result.thinking = sums[kEvalThinks] / completions;
-  result.truncated = sums[kEvalCut] / completions;
   return result;
 }
 

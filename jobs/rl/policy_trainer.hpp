@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "jobs/environment.hpp"
-#include "jobs/rl/problem_scorer.hpp"
+#include "jobs/rl/drawn_problems.hpp"
 #include "parallel/rollout/advantage.hpp"
 #include "parallel/rollout/experience.hpp"
 #include "parallel/train_step.hpp"
@@ -29,21 +29,15 @@ struct RolloutStatistics {
   std::int64_t completions = 0, groups = 0;
 };
 
-/// Held-out problems, several completions each.
-struct PolicyEvaluation {
-  double pass_at_1 = 0.0, pass_at_k = 0.0, majority = 0.0;
-  double standard_error = 0.0;  ///< of pass_at_1, over problems
-  double length = 0.0, thinking = 0.0, truncated = 0.0;
-  double accuracy_thinking = 0.0, accuracy_direct = 0.0;  ///< of completions that think first, and of the others
-  std::int64_t problems = 0, samples = 0;
-};
-
 /// For people to read.
 struct RolloutSample {
   std::int64_t prompt_id = 0;
   std::string prompt, completion, answer;
   double reward = 0.0, advantage = 0.0;
 };
+
+/// How the problems of a stage are asked and scored. @throws ConfigError
+ProblemScorerOptions rl_scorer_options(const JobOptions& options);
 
 class PolicyTrainer {
  public:
@@ -62,30 +56,25 @@ class PolicyTrainer {
   RolloutStatistics rollout();
   /// One of options.rl.updates_per_rollout updates on it. Collective.
   StepResult update();
-  PolicyEvaluation evaluate();
 
   std::int64_t steps_done() const { return steps_done_; }
   double learning_rate() const { return lr_; }
   /// Of the last rollout, on this rank.
   const std::vector<RolloutSample>& samples() const { return samples_; }
   const ProblemScorer& scorer() const { return scorer_; }
+  /// For measuring the policy as it is between updates.
+  RolloutEngine& engine() { return *engine_; }
+  /// As the rollouts sample.
+  RolloutOptions sampling(std::int64_t group_size, std::uint64_t seed) const;
   const ParameterStore& store() const { return *store_; }
 
  private:
-  struct Drawn {
-    std::vector<Problem> problems;
-    std::vector<Completion> completions;
-    std::vector<RolloutPrompt> prompts;
-  };
-  /// Problems [first, first + count) shared over the data ranks, completed here.
-  Drawn generate(std::int64_t first, std::int64_t count, Split split, std::int64_t group_size, std::uint64_t seed);
-  void add_experience(const Drawn& drawn, const ScoredGroups& scored, std::span<double> sums);
+  void add_experience(const DrawnProblems& drawn, const ScoredGroups& scored, std::span<double> sums);
   void score_reference();
   void refresh_reference();
 
   Environment& env_;
   JobOptions options_;
-  const Tokenizer& tokenizer_;
   ProblemScorer scorer_;
   AdvantageKind advantage_ = AdvantageKind::group;
   bool whitens_ = false;

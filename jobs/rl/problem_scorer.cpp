@@ -1,17 +1,16 @@
 #include "jobs/rl/problem_scorer.hpp"
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "io/dataset/problem_file_task.hpp"
 #include "src/reward/registry.hpp"
 
 namespace athanor {
 namespace {
 
-TaskMixture make_tasks(const std::string& specs) {
-  TaskRegistry registry;
-  register_all_tasks(registry);
-  return TaskMixture(specs, registry);
-}
-
 RewardSet make_rewards(const std::string& specs) {
+  if (specs.empty()) return RewardSet(std::vector<RewardSet::Member>{});
   RewardRegistry registry;
   register_all_rewards(registry);
   return RewardSet(specs, registry);
@@ -19,17 +18,40 @@ RewardSet make_rewards(const std::string& specs) {
 
 }  // namespace
 
-ProblemScorer::ProblemScorer(const RlOptions& options, const Tokenizer& tokenizer, bool behind_eos)
+ProblemScorer::ProblemScorer(const ProblemScorerOptions& options, const Tokenizer& tokenizer)
     : tokenizer_(tokenizer),
-      behind_eos_(behind_eos),
+      behind_eos_(options.behind_eos),
       template_(parse_prompt_template(options.prompt_template)),
-      tasks_(make_tasks(options.tasks)),
+      tasks_(make_tasks(options)),
       rewards_(make_rewards(options.rewards)) {}
+
+TaskMixture ProblemScorer::make_tasks(const ProblemScorerOptions& options) const {
+  constexpr std::int64_t kMostReports = 20;
+  std::int64_t reported = 0;
+  ProblemFileRules rules;
+  rules.is_benchmark = options.is_benchmark;
+  rules.refusal = [&](const Problem& problem) -> std::string {
+    const std::int64_t tokens = std::ssize(prompt(problem, 0).tokens);
+    if (options.max_prompt_tokens == 0 || tokens <= options.max_prompt_tokens) return "";
+    return fmt::format("the prompt has {} tokens, more than the {} that the length of a row leaves to it", tokens,
+                       options.max_prompt_tokens);
+  };
+  // Every rank reads the same; the log of rank 0 says it.
+  rules.report = [&](const std::string& message) {
+    if (options.logs && ++reported <= kMostReports) spdlog::info("left out: {}", message);
+  };
+  TaskRegistry registry;
+  register_all_tasks(registry);
+  register_problem_files(registry, rules);
+  TaskMixture tasks(options.tasks, registry);
+  if (reported > kMostReports) spdlog::info("left out: {} more", reported - kMostReports);
+  return tasks;
+}
 
 RolloutPrompt ProblemScorer::prompt(const Problem& problem, std::int64_t id) const {
   RolloutPrompt prompt{id, {}};
   if (behind_eos_) prompt.tokens.push_back(tokenizer_.eos_id());
-  tokenizer_.encode(render_prompt(template_, problem.prompt), prompt.tokens);
+  tokenizer_.encode(render_prompt(template_, problem), prompt.tokens);
   return prompt;
 }
 
@@ -50,8 +72,7 @@ ScoredGroups ProblemScorer::score(std::span<const Problem> problems, std::span<c
       scored.texts.push_back(tokenizer_.decode(completion.tokens, false));
       const std::string& text = scored.texts.back();
       group.push_back(reward_sample(problems[p], text, static_cast<std::int64_t>(completion.tokens.size())));
-      scored.thinks.push_back(template_ == PromptTemplate::marks ? text.starts_with("(")
-                                                                 : text.find("<think>") != std::string::npos);
+      scored.thinks.push_back(thinks_first(template_, text));
       const auto verdict = tasks_.task_of(problems[p]).verify(problems[p], text);
       scored.right.push_back(verdict ? std::optional<bool>(*verdict > 0.5) : std::nullopt);
     }

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "io/options/job_options.hpp"
 #include "parallel/rollout/rollout_engine.hpp"
 #include "src/reward/reward_set.hpp"
 #include "src/task/prompt_template.hpp"
@@ -14,6 +13,18 @@
 #include "src/text/tokenizer.hpp"
 
 namespace athanor {
+
+struct ProblemScorerOptions {
+  std::string tasks;    ///< "arithmetic:level=2 @ 3, jsonl:FILE"
+  std::string rewards;  ///< empty: none; completions are right or wrong all the same
+  std::string prompt_template = "tags";
+  /// A prompt begins behind the end of another document, as in packed pre-training; else it begins a sequence, as where
+  /// documents are isolated.
+  bool behind_eos = true;
+  std::int64_t max_prompt_tokens = 0;  ///< longer prompts of files are lines that cannot be used; 0: of any length
+  bool is_benchmark = false;           ///< files are held out whole (see ProblemFileRules)
+  bool logs = true;                    ///< which lines of files are left out
+};
 
 /// Completions of some problems with what they earned: group after group.
 struct ScoredGroups {
@@ -25,10 +36,11 @@ struct ScoredGroups {
 
 class ProblemScorer {
  public:
-  /// @param behind_eos  a prompt begins behind the end of another document, as in packed pre-training; else it begins
-  /// a sequence, as where documents are isolated.   @param tokenizer  must outlive this.
-  /// @throws ConfigError for tasks or rewards there are none of.
-  ProblemScorer(const RlOptions& options, const Tokenizer& tokenizer, bool behind_eos);
+  /// Reads files of problems. @param tokenizer  must outlive this.
+  /// @throws ConfigError for tasks or rewards there are none of, and for files with too many bad lines.
+  ProblemScorer(const ProblemScorerOptions& options, const Tokenizer& tokenizer);
+  ProblemScorer(const ProblemScorer&) = delete;
+  ProblemScorer& operator=(const ProblemScorer&) = delete;
 
   Problem problem(std::uint64_t seed, std::int64_t index, Split split) const {
     return tasks_.problem(seed, static_cast<std::uint64_t>(index), split);
@@ -38,11 +50,16 @@ class ProblemScorer {
   ScoredGroups score(std::span<const Problem> problems, std::span<const Completion> completions,
                      std::int64_t group_size) const;
 
+  const TaskMixture& tasks() const { return tasks_; }
   const RewardSet& rewards() const { return rewards_; }
-  /// Strings that end a completion in this template.
+  PromptTemplate prompt_template() const { return template_; }
+  /// What ends a completion: the end of the document, and where the template has tags that of the answer.
+  std::vector<std::int32_t> stop_ids() const { return {tokenizer_.eos_id()}; }
   std::vector<std::string> stop_strings() const;
 
  private:
+  TaskMixture make_tasks(const ProblemScorerOptions& options) const;
+
   const Tokenizer& tokenizer_;
   bool behind_eos_;
   PromptTemplate template_;

@@ -3,32 +3,100 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "io/checkpoint/durable.hpp"
 #include "jobs/evaluation.hpp"
 #include "jobs/initial_weights.hpp"
+#include "jobs/rl/benchmark.hpp"
+#include "jobs/rl/benchmark_summary.hpp"
 #include "jobs/trainer.hpp"
 #include "jobs/training_data.hpp"
 #include "parallel/data/zero_optimizer.hpp"
 #include "src/base/error.hpp"
+#include "src/base/rng.hpp"
 
 namespace athanor {
+namespace {
 
-StageStatus EvaluateStage::run(StageContext& context) {
+constexpr std::int64_t kGeneratedProblems = 256;  ///< of a benchmark without end
+
+/// A benchmark and what it asks, before anything is computed.
+struct PlannedBenchmark {
+  std::string name, spec;
+  std::unique_ptr<ProblemScorer> scorer;
+  BenchmarkOptions options;
+};
+
+/// Reads the files. @throws ConfigError for everything that can be refused without a mesh.
+std::vector<PlannedBenchmark> plan_benchmarks(const JobOptions& options, const Tokenizer& tokenizer, bool logs) {
+  const EvaluateOptions& evaluate = options.evaluate;
+  std::vector<PlannedBenchmark> plan;
+  if (evaluate.benchmarks.empty()) return plan;
+  if (tokenizer.vocab_size() > options.model.vocab_size)
+    throw ConfigError(fmt::format("data.tokenizer has {} tokens, the model {} (model.vocab_size)",
+                                  tokenizer.vocab_size(), options.model.vocab_size));
+  const std::int64_t max_new_tokens = evaluate.max_new_tokens > 0 ? evaluate.max_new_tokens : options.rl.max_new_tokens;
+  if (max_new_tokens >= options.model.max_positions)
+    throw ConfigError(fmt::format("evaluate.max_new_tokens = {} leaves no room for a prompt: model.max_positions = {}",
+                                  max_new_tokens, options.model.max_positions));
+  for (const NamedSpec& spec : parse_named_specs(evaluate.benchmarks, "benchmark")) {
+    if (spec.weight != 1.0)
+      throw ConfigError("benchmark '" + spec.text + "': each is measured by itself, so it has no weight");
+    PlannedBenchmark planned;
+    planned.name = planned.spec = spec.text;
+    planned.scorer = std::make_unique<ProblemScorer>(
+        ProblemScorerOptions{.tasks = spec.text,
+                             .rewards = "",
+                             .prompt_template = options.rl.prompt_template,
+                             .behind_eos = !options.data.isolate_documents,
+                             .max_prompt_tokens = options.model.max_positions - max_new_tokens,
+                             .is_benchmark = true,
+                             .logs = logs},
+        tokenizer);
+    const auto in_file = planned.scorer->tasks().num_problems(Split::held_out);
+    if (in_file) planned.name = planned.scorer->problem(options.run.seed, 0, Split::held_out).task;
+    for (const PlannedBenchmark& other : plan)
+      if (other.name == planned.name)
+        throw ConfigError("evaluate.benchmarks: two are named " + planned.name + "; give one another name=");
+    const std::int64_t most = in_file.value_or(evaluate.problems > 0 ? evaluate.problems : kGeneratedProblems);
+    BenchmarkOptions& benchmark = planned.options;
+    benchmark.problems = {options.run.seed, 0, evaluate.problems > 0 ? std::min(evaluate.problems, most) : most,
+                          Split::held_out};
+    benchmark.sampling.sampling = {evaluate.temperature, evaluate.top_p, evaluate.top_k, evaluate.min_p};
+    benchmark.sampling.max_new_tokens = max_new_tokens;
+    benchmark.sampling.group_size = evaluate.samples;
+    benchmark.sampling.seed = options.run.seed + stable_hash(planned.name);
+    benchmark.num_shown = evaluate.samples_shown;
+    plan.push_back(std::move(planned));
+  }
+  return plan;
+}
+
+/// Tokens of the longest prompt and its completion, over all ranks and benchmarks. Collective.
+std::int64_t longest_sequence(const StageContext& context, std::span<const PlannedBenchmark> plan) {
+  std::int64_t longest = 0;
+  for (const PlannedBenchmark& planned : plan) {
+    context.world.check_same("the problems of " + planned.spec, planned.scorer->tasks().fingerprint());
+    const DrawnProblems drawn = draw_problems(*context.environment.mesh, *planned.scorer, planned.options.problems);
+    for (const RolloutPrompt& prompt : drawn.prompts)
+      longest = std::max(longest, std::ssize(prompt.tokens) + planned.options.sampling.max_new_tokens);
+  }
+  longest = context.world.max(longest);
+  if (longest > context.options.model.max_positions)
+    throw ConfigError(
+        fmt::format("evaluate.benchmarks: a prompt and its completion may have {} tokens, more than "
+                    "model.max_positions = {}; lower evaluate.max_new_tokens",
+                    longest, context.options.model.max_positions));
+  return longest;
+}
+
+EvaluationResult measure_text(const StageContext& context, MeshModel& model, const TrainingData& data) {
   const JobOptions& options = context.options;
   Environment& env = context.environment;
-  const TrainingData data =
-      open_training_data(options.data, options.run.seed, context.folder.stage(context.name) / "data", false,
-                         context.world, [](const std::string&, const PrepareProgress&) {});
-  if (!data.held_out)
-    throw ConfigError("stage " + context.name +
-                      ": nothing to evaluate on; set data.held_out, or data.train with data.held_out_fraction");
-  if (context.stage.init.empty())
-    throw ConfigError("stage " + context.name +
-                      ": `init` names no weights; give an earlier stage or a checkpoint folder");
-  const auto model = make_model(*env.ops, options, *env.mesh, *env.compute);
-  ParameterStore store(*env.ops, model->parameters(), {.with_gradients = false}, *env.compute);
-  auto shards = weight_shards(store);
-  for (NamedShard& state : state_shards(model->states(), false)) shards.push_back(std::move(state));
-  load_initial_weights(context, shards);
   const BatchLayout layout{.sequence_length = options.data.sequence_length,
                            .vocab_size = options.model.vocab_size,
                            .isolate_documents = options.data.isolate_documents,
@@ -36,16 +104,131 @@ StageStatus EvaluateStage::run(StageContext& context) {
                            .acc = accumulation_dtype(options.run.dtype),
                            .cp_rank = env.mesh->coord(Axis::cp),
                            .cp_size = env.mesh->size(Axis::cp)};
-  Evaluator evaluator(*env.ops, *model, *data.held_out, layout,
+  Evaluator evaluator(*env.ops, model, *data.held_out, layout,
                       std::max<std::int64_t>(1, options.data.batch_sequences / env.mesh->size(Axis::dp)), *env.mesh,
                       *env.compute, *env.comm);
   const EvaluationResult result = evaluator.run();
   spdlog::info("{}: {} tokens, loss {:.4f} nats a token, perplexity {:.3f}, {:.4f} bits a byte", context.name,
                result.tokens, result.loss, result.perplexity, result.bits_per_byte);
-  context.summary = {{"held-out loss", fmt::format("{:.4f}", result.loss)},
-                     {"perplexity", fmt::format("{:.3f}", result.perplexity)},
-                     {"bits per byte", fmt::format("{:.4f}", result.bits_per_byte)},
-                     {"tokens", std::to_string(result.tokens)}};
+  return result;
+}
+
+BenchmarkResult measure_problems(const StageContext& context, const PlannedBenchmark& planned, RolloutEngine& engine) {
+  const BenchmarkResult result = run_benchmark(*context.environment.mesh, *planned.scorer, engine, planned.options);
+  spdlog::info(
+      "{}: {}: pass@1 {:.3f} +- {:.3f}, pass@{} {:.3f}, maj@{} {:.3f}; {:.1f} tokens, {:.0f} % cut short, {:.0f} % "
+      "well formed ({} problems, {:.1f} s, {:.0f} tokens/s)",
+      context.name, planned.name, result.pass_at_1.value, result.pass_at_1.error, result.samples,
+      result.pass_at_samples().value, result.samples, result.majority.value, result.length, 100.0 * result.truncated,
+      100.0 * result.well_formed, result.problems, result.seconds, result.tokens_per_second);
+  return result;
+}
+
+/// Rank 0 writes the stage's own files.
+void write_results(const StageContext& context, const std::optional<EvaluationResult>& text,
+                   std::span<const NamedBenchmark> benchmarks) {
+  if (context.world.rank() != 0) return;
+  const auto folder = context.folder.stage(context.name);
+  std::filesystem::create_directories(folder);
+  nlohmann::ordered_json summary{{"stage", context.name}};
+  std::string tables, samples;
+  if (text) {
+    summary["held_out_text"] = {{"loss", text->loss},
+                                {"perplexity", text->perplexity},
+                                {"bits_per_byte", text->bits_per_byte},
+                                {"tokens", text->tokens}};
+    const std::vector<std::vector<std::string>> rows{
+        {"held-out text", "loss", "perplexity", "bits a byte"},
+        {fmt::format("{} tokens", text->tokens), fmt::format("{:.4f}", text->loss),
+         fmt::format("{:.4f}", text->perplexity), fmt::format("{:.4f}", text->bits_per_byte)}};
+    tables += markdown_table(rows);
+  }
+  if (!benchmarks.empty()) {
+    const EvaluateOptions& evaluate = context.options.evaluate;
+    summary["sampling"] = {
+        {"samples", evaluate.samples},
+        {"temperature", evaluate.temperature},
+        {"top_p", evaluate.top_p},
+        {"top_k", evaluate.top_k},
+        {"min_p", evaluate.min_p},
+        {"max_new_tokens", evaluate.max_new_tokens > 0 ? evaluate.max_new_tokens : context.options.rl.max_new_tokens},
+        {"prompt_template", context.options.rl.prompt_template},
+        {"seed", context.options.run.seed}};
+    summary["benchmarks"] = nlohmann::ordered_json::array();
+    for (const NamedBenchmark& benchmark : benchmarks) {
+      summary["benchmarks"].push_back(benchmark_json(benchmark));
+      for (const ShownCompletion& shown : benchmark.result.shown)
+        samples += nlohmann::ordered_json({{"stage", context.name},
+                                           {"benchmark", benchmark.name},
+                                           {"problem", shown.problem},
+                                           {"prompt", shown.prompt},
+                                           {"completion", shown.completion},
+                                           {"answer", shown.answer},
+                                           {"right", shown.right}})
+                       .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                   "\n";
+    }
+    tables += (tables.empty() ? "" : "\n") + benchmark_table(benchmarks) +
+              fmt::format(
+                  "\n± one standard error over problems ({} bootstrap resamples); {} completions of each, "
+                  "temperature {:g}, top-p {:g}.\n",
+                  kBootstrapResamples, evaluate.samples, evaluate.temperature, evaluate.top_p);
+    replace_text_file(folder / "samples.jsonl", samples);
+  }
+  replace_text_file(folder / "summary.json", summary.dump(2) + "\n");
+  replace_text_file(folder / "summary.md", tables);
+}
+
+}  // namespace
+
+void EvaluateStage::check(const JobOptions& options) const {
+  (void)plan_benchmarks(options, *load_tokenizer(options.data.tokenizer), false);
+}
+
+StageStatus EvaluateStage::run(StageContext& context) {
+  const JobOptions& options = context.options;
+  Environment& env = context.environment;
+  const TrainingData data =
+      open_training_data(options.data, options.run.seed, context.folder.stage(context.name) / "data", false,
+                         context.world, [](const std::string&, const PrepareProgress&) {});
+  const std::vector<PlannedBenchmark> plan = plan_benchmarks(options, *data.tokenizer, true);
+  if (!data.held_out && plan.empty())
+    throw ConfigError("stage " + context.name +
+                      ": nothing to evaluate on; set evaluate.benchmarks, data.held_out, or data.train with "
+                      "data.held_out_fraction");
+  if (context.stage.init.empty())
+    throw ConfigError("stage " + context.name +
+                      ": `init` names no weights; give an earlier stage or a checkpoint folder");
+  const std::int64_t longest = longest_sequence(context, plan);
+  const auto model = make_model(*env.ops, options, *env.mesh, *env.compute);
+  ParameterStore store(*env.ops, model->parameters(), {.with_gradients = false}, *env.compute);
+  auto shards = weight_shards(store);
+  for (NamedShard& state : state_shards(model->states(), false)) shards.push_back(std::move(state));
+  load_initial_weights(context, shards);
+
+  std::optional<EvaluationResult> text;
+  if (data.held_out) {
+    text = measure_text(context, *model, data);
+    context.summary = {{"held-out loss", fmt::format("{:.4f}", text->loss)},
+                       {"perplexity", fmt::format("{:.3f}", text->perplexity)},
+                       {"bits per byte", fmt::format("{:.4f}", text->bits_per_byte)},
+                       {"tokens", std::to_string(text->tokens)}};
+  }
+  std::vector<NamedBenchmark> results;
+  std::optional<RolloutEngine> engine;
+  if (!plan.empty())
+    engine.emplace(*env.ops, *model, *env.mesh, std::max(options.rl.slots, options.evaluate.samples), longest,
+                   cache_form(options.run.numerics), data.tokenizer.get(), *env.compute);
+  for (const PlannedBenchmark& planned : plan) {
+    if (context.stop.agreed(context.world)) return StageStatus::interrupted;
+    results.push_back({planned.name, planned.spec, measure_problems(context, planned, *engine)});
+    const BenchmarkResult& result = results.back().result;
+    context.summary[planned.name + " pass@1"] =
+        fmt::format("{:.4f} ± {:.4f}", result.pass_at_1.value, result.pass_at_1.error);
+    context.summary[fmt::format("{} maj@{}", planned.name, result.samples)] =
+        fmt::format("{:.4f}", result.majority.value);
+  }
+  write_results(context, text, results);
   return StageStatus::complete;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,8 @@
 #include "io/checkpoint/checkpoint_store.hpp"
 #include "io/metrics/metrics.hpp"
 #include "jobs/initial_weights.hpp"
+#include "jobs/rl/benchmark.hpp"
+#include "jobs/rl/benchmark_summary.hpp"
 #include "jobs/rl/policy_trainer.hpp"
 #include "jobs/training_data.hpp"
 #include "src/base/error.hpp"
@@ -97,9 +100,10 @@ class Reinforcement {
     const bool complete = trainer_->steps_done() >= options_.run.steps;
     if (complete) {
       evaluate();
-      context_.summary["pass@1"] = fmt::format("{:.4f}", evaluation_.pass_at_1);
-      context_.summary[fmt::format("pass@{}", evaluation_.samples)] = fmt::format("{:.4f}", evaluation_.pass_at_k);
-      context_.summary[fmt::format("maj@{}", evaluation_.samples)] = fmt::format("{:.4f}", evaluation_.majority);
+      context_.summary["pass@1"] = fmt::format("{:.4f}", evaluation_.pass_at_1.value);
+      context_.summary[fmt::format("pass@{}", evaluation_.samples)] =
+          fmt::format("{:.4f}", evaluation_.pass_at_samples().value);
+      context_.summary[fmt::format("maj@{}", evaluation_.samples)] = fmt::format("{:.4f}", evaluation_.majority.value);
       context_.summary["completion tokens"] = fmt::format("{:.1f}", evaluation_.length);
       context_.summary["steps"] = std::to_string(trainer_->steps_done());
     }
@@ -125,23 +129,32 @@ class Reinforcement {
   }
 
   void evaluate() {
-    const auto begin = Clock::now();
-    evaluation_ = trainer_->evaluate();
+    const RlOptions& rl = options_.rl;
+    const std::int64_t held_out = trainer_->scorer().tasks().num_problems(Split::held_out).value_or(rl.eval_problems);
+    BenchmarkOptions benchmark;
+    benchmark.problems = {options_.run.seed, 0, std::min(rl.eval_problems, held_out), Split::held_out};
+    benchmark.sampling = trainer_->sampling(rl.eval_samples, options_.run.seed + 1);
+    evaluation_ = run_benchmark(*env_.mesh, trainer_->scorer(), trainer_->engine(), benchmark);
     if (!leads_) return;
-    const std::vector<Scalar> scalars = {
-        {"held_out/pass@1", evaluation_.pass_at_1},         {"held_out/pass@1_error", evaluation_.standard_error},
-        {"held_out/pass@k", evaluation_.pass_at_k},         {"held_out/maj@k", evaluation_.majority},
-        {"held_out/completion_length", evaluation_.length}, {"held_out/thinking", evaluation_.thinking},
-        {"held_out/truncated", evaluation_.truncated}};
+    std::vector<Scalar> scalars = {{"held_out/pass@1", evaluation_.pass_at_1.value},
+                                   {"held_out/pass@1_error", evaluation_.pass_at_1.error},
+                                   {"held_out/pass@k", evaluation_.pass_at_samples().value},
+                                   {"held_out/maj@k", evaluation_.majority.value},
+                                   {"held_out/completion_length", evaluation_.length},
+                                   {"held_out/thinking", evaluation_.thinks},
+                                   {"held_out/well_formed", evaluation_.well_formed},
+                                   {"held_out/truncated", evaluation_.truncated}};
+    if (evaluation_.language_consistency)
+      scalars.push_back({"held_out/language_consistency", *evaluation_.language_consistency});
     metrics_->write(context_.name, trainer_->steps_done(), scalars);
     progress_.finish();
     spdlog::info(
         "{}: step {}: held-out pass@1 {:.3f} +- {:.3f}, pass@{} {:.3f}, maj@{} {:.3f}; {:.1f} tokens, {:.0f} % think "
-        "first, right {:.2f} of these and {:.2f} of the others ({} problems, {:.1f} s)",
-        context_.name, trainer_->steps_done(), evaluation_.pass_at_1, evaluation_.standard_error, evaluation_.samples,
-        evaluation_.pass_at_k, evaluation_.samples, evaluation_.majority, evaluation_.length,
-        100.0 * evaluation_.thinking, evaluation_.accuracy_thinking, evaluation_.accuracy_direct, evaluation_.problems,
-        seconds_since(begin));
+        "first, right {} of these and {} of the others ({} problems, {:.1f} s)",
+        context_.name, trainer_->steps_done(), evaluation_.pass_at_1.value, evaluation_.pass_at_1.error,
+        evaluation_.samples, evaluation_.pass_at_samples().value, evaluation_.samples, evaluation_.majority.value,
+        evaluation_.length, 100.0 * evaluation_.thinks, percent_text(evaluation_.accuracy_thinking),
+        percent_text(evaluation_.accuracy_direct), evaluation_.problems, evaluation_.seconds);
   }
 
   void report(const RolloutStatistics& rollout, const StepResult& result, bool first, double update_seconds,
@@ -220,7 +233,7 @@ class Reinforcement {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<PolicyTrainer> trainer_;
   std::unique_ptr<CheckpointStore> store_;
-  PolicyEvaluation evaluation_;
+  BenchmarkResult evaluation_;
   std::optional<MetricsFile> metrics_;
   std::ofstream samples_;
   std::vector<std::string> reward_names_;
@@ -228,6 +241,12 @@ class Reinforcement {
 };
 
 }  // namespace
+
+void RlStage::check(const JobOptions& options) const {
+  ProblemScorerOptions scorer = rl_scorer_options(options);
+  scorer.logs = false;
+  (void)ProblemScorer(scorer, *load_tokenizer(options.data.tokenizer));
+}
 
 StageStatus RlStage::run(StageContext& context) { return Reinforcement(context).run(); }
 

@@ -7,6 +7,7 @@ namespace athanor {
 
 class RlStage final : public Stage {
  public:
+  void check(const JobOptions& options) const override;
   StageStatus run(StageContext& context) override;
 };
 

@@ -17,7 +17,8 @@ enum class RandomPurpose : std::uint32_t {
   fim = 4,
   sampling = 5,
   test = 6,
-  task = 7
+  task = 7,
+  bootstrap = 8
 };
 
 /// Philox4x32 with 10 rounds: four uniform 32-bit words of (key, counter).

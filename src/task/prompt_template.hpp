@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "src/task/task.hpp"
 
@@ -19,8 +20,15 @@ enum class PromptTemplate : std::uint8_t {
 PromptTemplate parse_prompt_template(const std::string& name);
 
 std::string render_prompt(PromptTemplate form, const std::string& prompt);
+/// Of a conversation its turns, the system's first; `marks` knows no turns and joins their texts.
+std::string render_prompt(PromptTemplate form, const Problem& problem);
 /// r1_zero and tags: what the `format` reward wants for a step-by-step solution; a direct one is the answer block
 /// alone.
 std::string render_completion(PromptTemplate form, const Solution& solution);
+
+/// Whether a completion says something before its answer, in this template.
+bool thinks_first(PromptTemplate form, std::string_view completion);
+/// Whether it has the form of a step-by-step solution to the sign: what the share of well-formed completions counts.
+bool is_well_formed(PromptTemplate form, std::string_view completion);
 
 }  // namespace athanor
