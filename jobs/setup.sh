@@ -11,6 +11,8 @@ packages=(g++ cmake ninja-build ccache git pkg-config clang-format
   libboost-program-options-dev        # options and configuration files
   libgtest-dev libbenchmark-dev       # tests
   libdnnl-dev ocl-icd-opencl-dev      # CPU matrix products; the CMake file of the first asks for the second
+  bubblewrap                          # namespaces of the sandbox: rewards that run programs refuse to start without
+  python3-minimal                     # what those programs are mostly written in
   nlohmann-json3-dev libfmt-dev libspdlog-dev libpcre2-dev libxxhash-dev zlib1g-dev)
 
 fail() {
