@@ -53,16 +53,29 @@ std::int64_t whole_number(const json& value, const std::string& place, const std
   return value.get<std::int64_t>();
 }
 
-std::vector<TestCase> tests_of(const json& object, const std::string& place) {
+std::vector<TestCase> tests_of(const json& object, const std::string& place, const std::string& name) {
   std::vector<TestCase> tests;
-  const json* list = find(object, "tests");
+  const json* list = find(object, name);
   if (list == nullptr) return tests;
-  if (!list->is_array()) wrong_type(place, "tests", "a list of {input, output}", *list);
+  if (!list->is_array()) wrong_type(place, name, "a list of {input, output}", *list);
   for (const json& item : *list) {
-    if (!item.is_object()) wrong_type(place, "tests", "a list of {input, output}", item);
+    if (!item.is_object()) wrong_type(place, name, "a list of {input, output}", item);
     tests.push_back({text_field(item, place, "input"), text_field(item, place, "output")});
   }
   return tests;
+}
+
+/// tests and code_language, or what open-r1's data sets have in their place.
+void read_code_fields(Problem& problem, const json& object, const std::string& place) {
+  problem.tests = tests_of(object, place, "tests");
+  problem.code_language = text_field(object, place, "code_language");
+  if (const json* info = find(object, "verification_info")) {
+    if (!info->is_object()) wrong_type(place, "verification_info", "{language, test_cases}", *info);
+    if (problem.tests.empty()) problem.tests = tests_of(*info, place, "test_cases");
+    if (problem.code_language.empty()) problem.code_language = text_field(*info, place, "language");
+  }
+  const bool names_code = problem.language == "python" || problem.language == "cpp";
+  if (problem.code_language.empty() && names_code) problem.code_language = problem.language;
 }
 
 /// target and numbers in place of an answer.
@@ -92,7 +105,7 @@ Problem parse_problem(const json& object, const std::string& place, const Proble
   }
   problem.reward_name = text_field(object, place, "reward");
   problem.language = text_field(object, place, "language");
-  problem.tests = tests_of(object, place);
+  read_code_fields(problem, object, place);
   problem.answer = text_field(object, place, fields.answer);
   if (problem.answer.empty()) {
     problem.answer = countdown_answer(object, place);

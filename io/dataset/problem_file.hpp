@@ -2,6 +2,7 @@
 //   prompt      text, or a list of {"role", "content"}           answer   text, number, or true/false
 //   reward      which check decides (exact, countdown, ...)      language "en", "zh", ...
 //   tests       list of {"input", "output"}                      id       number or text; else made from the prompt
+//   code_language "python", "cpp" (language does as well)        verification_info  {language, test_cases}: open-r1's
 //   target, numbers (or nums)                                    a countdown problem, in place of answer
 //   completion  text, or messages (the first one's content)      completion_tokens  how many it has
 // Fields not named here are left alone. Law: a field that is there with a wrong type is an error naming file and line.

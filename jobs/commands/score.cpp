@@ -34,8 +34,8 @@ std::string written(const Line& line, const RewardSet& rewards) {
   for (std::size_t i = 0; i < rewards.members().size(); ++i) {
     const RewardPart& part = line.result.parts[i];
     object[rewards.members()[i].name] = number_or_null(part.value);
-    if (part.fault == RewardFault::threw) object["errors"][rewards.members()[i].name] = part.message;
-    if (part.fault == RewardFault::not_finite) object["errors"][rewards.members()[i].name] = "the score is not finite";
+    const bool fine = part.fault == RewardFault::none || part.fault == RewardFault::cannot_score;
+    if (!part.message.empty()) object[fine ? "remarks" : "errors"][rewards.members()[i].name] = part.message;
   }
   object["total"] = number_or_null(line.result.total);
   // An exception may quote bytes of a completion.
@@ -53,6 +53,7 @@ std::vector<Line> score_file(const std::string& input, const RewardSet& rewards)
     groups[samples.back().prompt_id].push_back(lines.size());
     lines.push_back({reader.line(), object.value("id", nlohmann::json())});
   }
+  const RewardSet::Begun begun = rewards.begin(samples);
   for (const auto& [id, members] : groups) {
     std::vector<RewardSample> group;
     for (const std::size_t member : members) group.push_back(std::move(samples[member]));
@@ -68,7 +69,7 @@ void print_summary(const std::vector<Line>& lines, const RewardSet& rewards) {
     for (const Line& line : lines) tally.add(line.result.parts[i]);
     fmt::print("{}: mean {:.4f} of {} scored, {} null, {} errors\n", rewards.members()[i].name,
                tally.scored > 0 ? tally.sum / static_cast<double>(tally.scored) : 0.0, tally.scored, tally.cannot_score,
-               tally.threw + tally.not_finite);
+               tally.threw + tally.not_finite + tally.timed_out);
   }
 }
 
@@ -90,7 +91,8 @@ int score_command(const std::vector<std::string>& words, HostGroup& world) {
       fmt::print(
           "athanor score --reward=NAME[,NAME] --input=FILE.jsonl [--output=FILE]\n\n"
           "One JSON line for each of the input: every score or null, and the weighted total. Fields read: completion,\n"
-          "answer, language, prompt, id, reward, tests, completion_tokens. Lines with the same id (else the same\n"
+          "answer, language, prompt, id, reward, tests, code_language, completion_tokens. Lines with the same id (else "
+          "the same\n"
           "prompt) are one group.\n\n{}",
           own.help());
     return kExitComplete;

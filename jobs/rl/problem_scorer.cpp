@@ -63,21 +63,24 @@ std::vector<std::string> ProblemScorer::stop_strings() const {
 ScoredGroups ProblemScorer::score(std::span<const Problem> problems, std::span<const Completion> completions,
                                   std::int64_t group_size) const {
   ScoredGroups scored;
-  std::vector<RewardSample> group;
-  for (std::size_t p = 0; p < problems.size(); ++p) {
-    group.clear();
-    for (std::int64_t g = 0; g < group_size; ++g) {
-      const Completion& completion =
-          completions[p * static_cast<std::size_t>(group_size) + static_cast<std::size_t>(g)];
-      scored.texts.push_back(tokenizer_.decode(completion.tokens, false));
-      const std::string& text = scored.texts.back();
-      group.push_back(reward_sample(problems[p], text, static_cast<std::int64_t>(completion.tokens.size())));
-      scored.thinks.push_back(thinks_first(template_, text));
-      const auto verdict = tasks_.task_of(problems[p]).verify(problems[p], text);
-      scored.right.push_back(verdict ? std::optional<bool>(*verdict > 0.5) : std::nullopt);
-    }
-    for (RewardResult& result : rewards_.score_group(group)) scored.results.push_back(std::move(result));
+  std::vector<RewardSample> samples;
+  const auto siblings = static_cast<std::size_t>(group_size);
+  for (std::size_t i = 0; i < problems.size() * siblings; ++i) {
+    scored.texts.push_back(tokenizer_.decode(completions[i].tokens, false));
+    const auto tokens = static_cast<std::int64_t>(completions[i].tokens.size());
+    samples.push_back(reward_sample(problems[i / siblings], scored.texts.back(), tokens));
   }
+  const RewardSet::Begun begun = rewards_.begin(samples);  // programs run while the rest is scored
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const std::string& text = scored.texts[i];
+    const Problem& problem = problems[i / siblings];
+    scored.thinks.push_back(thinks_first(template_, text));
+    const auto verdict = tasks_.task_of(problem).verify(problem, text);
+    scored.right.push_back(verdict ? std::optional<bool>(*verdict > 0.5) : std::nullopt);
+  }
+  for (std::size_t p = 0; p < problems.size(); ++p)
+    for (RewardResult& result : rewards_.score_group(std::span(samples).subspan(p * siblings, siblings)))
+      scored.results.push_back(std::move(result));
   return scored;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <string_view>
 
 namespace athanor {
@@ -18,21 +19,45 @@ std::size_t leading_digits(std::string_view text) {
   return std::min(text.find_first_not_of("0123456789"), text.size());
 }
 
+/// Where the answer begins in a text of the two blocks; nullopt: it has not their form.
+std::optional<std::size_t> begin_of_answer(std::string_view text) {
+  constexpr std::string_view kBegin = "<think>\n", kMiddle = "\n</think>\n<answer>\n";
+  if (!text.starts_with(kBegin)) return std::nullopt;
+  // The first place for the middle leaves the most room for the end: no later one can do better.
+  const std::size_t middle = text.find(kMiddle, kBegin.size());
+  if (middle == std::string_view::npos) return std::nullopt;
+  return middle + kMiddle.size();
+}
+
+/// Whether the last tag follows, with nothing behind it on its line.
+bool answer_ends(std::string_view text, std::size_t from) {
+  constexpr std::string_view kEnd = "\n</answer>";
+  for (std::size_t end = text.find(kEnd, from); end != std::string_view::npos; end = text.find(kEnd, end + 1)) {
+    const std::size_t after = end + kEnd.size();
+    if (after == text.size() || text[after] == '\n') return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::optional<double> FormatReward::score(const RewardSample& sample) const {
-  constexpr std::string_view kBegin = "<think>\n", kMiddle = "\n</think>\n<answer>\n", kEnd = "\n</answer>";
+  const auto from = begin_of_answer(sample.completion);
+  return from && answer_ends(sample.completion, *from) ? 1.0 : 0.0;
+}
+
+std::optional<double> CodeFormatReward::score(const RewardSample& sample) const {
   const std::string_view text = sample.completion;
-  if (!text.starts_with(kBegin)) return 0.0;
-  // The first place for the middle leaves the most room for the end: no later one can do better.
-  const std::size_t middle = text.find(kMiddle, kBegin.size());
-  if (middle == std::string_view::npos) return 0.0;
-  for (std::size_t end = text.find(kEnd, middle + kMiddle.size()); end != std::string_view::npos;
-       end = text.find(kEnd, end + 1)) {
-    const std::size_t after = end + kEnd.size();
-    if (after == text.size() || text[after] == '\n') return 1.0;
-  }
-  return 0.0;
+  std::string language = language_.empty() ? sample.code_language : language_;
+  if (language.empty()) language = "python";
+  const auto answer = begin_of_answer(text);
+  if (!answer) return 0.0;
+  // The first places leave the most room for what has to follow.
+  const std::string opening = "```" + language;
+  const std::size_t fence = text.find(opening, *answer);
+  if (fence == std::string_view::npos) return 0.0;
+  const std::size_t closing = text.find("```", fence + opening.size());
+  return closing != std::string_view::npos && answer_ends(text, closing + 3) ? 1.0 : 0.0;
 }
 
 std::optional<double> TagCountReward::score(const RewardSample& sample) const {

@@ -1,4 +1,4 @@
-// Rewards on the outer form of a completion: format, tag_count, reasoning_steps.
+// Rewards on the outer form of a completion: format, code_format, tag_count, reasoning_steps.
 // Source: open-r1 rewards.py; scores are its published ones to the last case (see README.md).
 #pragma once
 
@@ -11,6 +11,18 @@ namespace athanor {
 class FormatReward final : public Reward {
  public:
   std::optional<double> score(const RewardSample& sample) const override;
+};
+
+/// As FormatReward, and the answer holds a fenced block of the language (```python, also as the beginning of a longer
+/// word, as published).
+class CodeFormatReward final : public Reward {
+ public:
+  /// @param language  empty: as the sample says, else python.
+  explicit CodeFormatReward(std::string language) : language_(std::move(language)) {}
+  std::optional<double> score(const RewardSample& sample) const override;
+
+ private:
+  std::string language_;
 };
 
 /// 0.25 for each of the four tags (with its line breaks) that occurs exactly once.

@@ -1,6 +1,7 @@
 // The list of rewards, with the options of each and their defaults. To add one: a row here and in README.md.
 #include "src/reward/accuracy.hpp"
 #include "src/reward/answer_format.hpp"
+#include "src/reward/code.hpp"
 #include "src/reward/countdown.hpp"
 #include "src/reward/language_consistency.hpp"
 #include "src/reward/registry.hpp"
@@ -36,6 +37,28 @@ std::unique_ptr<Reward> make_cosine(SpecOptions& options, std::shared_ptr<const 
   return std::make_unique<CosineReward>(std::move(checks), cosine);
 }
 
+/// The sandbox is started by the first reward that needs it, and shared by those of one registry.
+std::unique_ptr<Reward> make_code(SpecOptions& options, std::weak_ptr<CodeRunner>& shared, bool binary) {
+  CodeOptions code;
+  code.binary = binary;
+  const std::vector<std::string> languages{"sample", "python", "cpp"}, compat{"none", "open_r1"};
+  const std::string language = options.word("language", "sample", languages);
+  if (language != "sample") code.language = language;
+  code.open_r1 = options.word("compat", "none", compat) == "open_r1";
+  if (code.open_r1 && language == "cpp") options.refuse("compat=open_r1 runs Python alone");
+  code.limits.cpu_seconds = options.number("timeout", code.limits.cpu_seconds, 1.0, 3600.0);
+  code.limits.wall_seconds = 2.0 * code.limits.cpu_seconds + 2.0;  // others may share the cores
+  const auto bytes = [&](const char* key, std::uint64_t otherwise) {
+    return static_cast<std::uint64_t>(options.integer(key, static_cast<std::int64_t>(otherwise >> 20), 1, 1 << 20))
+           << 20;
+  };
+  code.limits.memory_bytes = bytes("memory_mb", code.limits.memory_bytes);
+  code.limits.output_bytes = bytes("output_mb", code.limits.output_bytes);
+  std::shared_ptr<CodeRunner> runner = shared.lock();
+  if (!runner) shared = runner = std::make_shared<CodeRunner>();
+  return std::make_unique<CodeReward>(std::move(runner), std::move(code));
+}
+
 std::unique_ptr<Reward> make_overlong(SpecOptions& options) {
   const std::int64_t max_tokens = options.integer("max_completion_len", 16384, 1, kAnyLength);
   const std::int64_t margin = options.integer("soft_punish_cache", 4096, 0, kAnyLength);
@@ -49,6 +72,11 @@ std::unique_ptr<Reward> make_overlong(SpecOptions& options) {
 void register_all_rewards(RewardRegistry& registry, AnswerChecks answer_checks) {
   const auto checks = std::make_shared<const AnswerChecks>(std::move(answer_checks));
   registry.add("accuracy", [checks](SpecOptions&) { return std::make_unique<AccuracyReward>(checks); });
+  const auto runner = std::make_shared<std::weak_ptr<CodeRunner>>();
+  registry.add("binary_code", [runner](SpecOptions& options) { return make_code(options, *runner, true); });
+  registry.add("code", [runner](SpecOptions& options) { return make_code(options, *runner, false); });
+  registry.add("code_format",
+               [](SpecOptions& options) { return std::make_unique<CodeFormatReward>(options.text("language", "")); });
   registry.add("cosine", [checks](SpecOptions& options) { return make_cosine(options, checks); });
   registry.add("countdown", [](SpecOptions&) { return std::make_unique<CountdownReward>(); });
   registry.add("format", [](SpecOptions&) { return std::make_unique<FormatReward>(); });

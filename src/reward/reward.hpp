@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -29,15 +30,29 @@ struct RewardSample {
   std::string reward_name;  ///< which check decides `accuracy` (see AnswerChecks); empty: the default one
   std::string language;     ///< of prompt and answer ("en", "zh", ...); empty: none in particular
   std::vector<TestCase> tests{};
+  std::string code_language{};          ///< of the program asked for ("python", "cpp"); empty: none in particular
   std::int64_t prompt_id = 0;           ///< completions with the same id are siblings
   std::int64_t completion_tokens = -1;  ///< -1: not known
+};
+
+/// A score and, where there is something to say, why it is what it is.
+struct RewardScore {
+  std::optional<double> value{};
+  std::string remark{};
 };
 
 class Reward {
  public:
   virtual ~Reward() = default;
+  /// These samples are the next to be scored: a reward whose work goes on elsewhere (another process) begins it here,
+  /// for all at once. @returns keeps what was begun; nullptr: there is nothing to begin.
+  virtual std::shared_ptr<void> begin(std::span<const RewardSample>) const { return nullptr; }
   /// @returns a finite number, or nullopt when this sample cannot be scored. May throw; RewardSet catches.
   virtual std::optional<double> score(const RewardSample& sample) const = 0;
+  /// What RewardSet asks: the score, with a remark for people.
+  virtual RewardScore evaluate(const RewardSample& sample) const { return {score(sample), {}}; }
+  /// True when a call comes back in bounded time by its own care, however long that is; else RewardSet's limit holds.
+  virtual bool bounds_its_time() const { return false; }
   /// True when a sample's score depends on its siblings, so that the whole group has to be given at once.
   virtual bool needs_group() const { return false; }
   /// @param group  all completions of one prompt. @returns a score each, in order.

@@ -1,56 +1,9 @@
 #include "src/reward/reward_set.hpp"
 
-#include <fmt/format.h>
-
-#include <cmath>
-
 #include "src/base/error.hpp"
+#include "src/reward/watched_scoring.hpp"
 
 namespace athanor {
-namespace {
-
-RewardPart checked(std::optional<double> score) {
-  if (!score) return {std::nullopt, RewardFault::cannot_score};
-  if (!std::isfinite(*score)) return {std::nullopt, RewardFault::not_finite};
-  return {score, RewardFault::none};
-}
-
-RewardPart thrown() {
-  try {
-    throw;
-  } catch (const std::exception& error) {
-    return {std::nullopt, RewardFault::threw, error.what()};
-  } catch (...) {
-    return {std::nullopt, RewardFault::threw, "an unknown exception"};
-  }
-}
-
-std::vector<RewardPart> parts_of(const Reward& reward, std::span<const RewardSample> group) {
-  std::vector<RewardPart> parts;
-  parts.reserve(group.size());
-  if (!reward.needs_group()) {
-    for (const RewardSample& sample : group) {
-      try {
-        parts.push_back(checked(reward.score(sample)));
-      } catch (...) {
-        parts.push_back(thrown());
-      }
-    }
-    return parts;
-  }
-  try {
-    const auto scores = reward.score_group(group);
-    if (scores.size() != group.size())
-      throw Error(fmt::format("gave {} scores for a group of {}", scores.size(), group.size()));
-    for (const auto& score : scores) parts.push_back(checked(score));
-  } catch (...) {
-    parts.assign(group.size(), thrown());
-  }
-  return parts;
-}
-
-}  // namespace
-
 void RewardTally::add(const RewardPart& part) {
   switch (part.fault) {
     case RewardFault::none:
@@ -66,6 +19,9 @@ void RewardTally::add(const RewardPart& part) {
     case RewardFault::not_finite:
       ++not_finite;
       break;
+    case RewardFault::timed_out:
+      ++timed_out;
+      break;
   }
 }
 
@@ -77,15 +33,26 @@ RewardSet::RewardSet(std::string_view specs, const RewardRegistry& registry) {
   }
 }
 
-std::vector<RewardResult> RewardSet::score_group(std::span<const RewardSample> group) const {
-  std::vector<RewardResult> results(group.size());
+RewardSet::Begun RewardSet::begin(std::span<const RewardSample> samples) const {
+  Begun begun;
   for (const Member& member : members_) {
-    std::vector<RewardPart> parts = parts_of(*member.reward, group);
-    for (std::size_t i = 0; i < group.size(); ++i) {
-      if (parts[i].value) results[i].total = results[i].total.value_or(0.0) + member.weight * *parts[i].value;
-      results[i].parts.push_back(std::move(parts[i]));
+    try {
+      begun.push_back(member.reward->begin(samples));
+    } catch (const std::exception&) {  // the call that asks for the score meets it again, and is where it counts
     }
   }
+  return begun;
+}
+
+std::vector<RewardResult> RewardSet::score_group(std::span<const RewardSample> group) const {
+  auto parts = watched_scores(members_, group, limit_seconds_);
+  std::vector<RewardResult> results(group.size());
+  for (std::size_t i = 0; i < group.size(); ++i)
+    for (std::size_t m = 0; m < members_.size(); ++m) {
+      RewardPart& part = parts[m][i];
+      if (part.value) results[i].total = results[i].total.value_or(0.0) + members_[m].weight * *part.value;
+      results[i].parts.push_back(std::move(part));
+    }
   return results;
 }
 

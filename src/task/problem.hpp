@@ -25,6 +25,7 @@ struct Problem {
   std::string form{};                     ///< language-free canonical form: what decides the split
   std::string worked{};                   ///< what the task needs to write solutions
   std::vector<TestCase> tests{};          ///< of a program to be written
+  std::string code_language{};            ///< of that program ("python", "cpp"); empty: none in particular
   std::vector<PromptMessage> messages{};  ///< the whole conversation, where a file gives one
 };
 

@@ -29,6 +29,7 @@ RewardSample reward_sample(const Problem& problem, std::string_view completion, 
   sample.reward_name = problem.reward_name;
   sample.language = problem.language;
   sample.tests = problem.tests;
+  sample.code_language = problem.code_language;
   sample.prompt_id = problem.id;
   sample.completion_tokens = completion_tokens;
   return sample;

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <condition_variable>
+#include <mutex>
 
 #include "src/base/error.hpp"
 #include "tests/src/reward/samples.hpp"
@@ -64,6 +66,48 @@ TEST(RewardSet, LosesAGroupThatThrows) {
   }
 }
 
+/// Does not come back from the completion "hang" before the test lets it.
+class Hanging final : public Reward {
+ public:
+  std::optional<double> score(const RewardSample& sample) const override {
+    std::unique_lock lock(mutex_);
+    if (sample.completion == "hang") released_.wait(lock, [&] { return free_; });
+    return 2.0;
+  }
+  void release() {
+    const std::lock_guard lock(mutex_);
+    free_ = true;
+    released_.notify_all();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::condition_variable released_;
+  bool free_ = false;
+};
+
+// A reward that hangs loses that sample, by name; the samples behind it and the other rewards are scored.
+TEST(RewardSet, GoesOnWithoutWhatHangs) {
+  const auto hanging = std::make_shared<Hanging>();
+  const RewardSet set({{"hanging", 1.0, hanging}, {"one", 0.5, std::make_shared<One>()}}, 0.05);
+  std::vector<RewardSample> group{completion("a"), completion("hang"), completion("hang"), completion("b")};
+  for (RewardSample& sample : group) sample.prompt_id = 17;
+  const auto results = set.score_group(group);
+  EXPECT_EQ(results[0].total, 2.5);
+  EXPECT_EQ(results[1].total, 0.5);
+  EXPECT_EQ(results[2].total, 0.5);
+  EXPECT_EQ(results[3].total, 2.5);
+  EXPECT_EQ(results[2].parts[0].fault, RewardFault::timed_out);
+  EXPECT_EQ(results[2].parts[0].message,
+            "reward hanging gave no score within 0.05 s for completion 3 of 4 of prompt 17");
+  RewardTally tally;
+  for (const auto& result : results) tally.add(result.parts[0]);
+  EXPECT_EQ(tally.scored, 2);
+  EXPECT_EQ(tally.timed_out, 2);
+  EXPECT_EQ(tally.sum, 4.0);
+  hanging->release();
+}
+
 // Nothing scored is no total, which is not a total of 0.
 TEST(RewardSet, HasNoTotalWithoutScores) {
   const RewardSet set({{"moody", 1.0, std::make_shared<Moody>(false)}});
@@ -86,7 +130,7 @@ TEST(RewardSet, RefusesBadSpecs) {
   RewardRegistry registry;
   register_all_rewards(registry);
   const std::vector<std::pair<const char*, const char*>> cases{
-      {"cosin", "the nearest is cosine; known are accuracy, cosine, countdown"},
+      {"cosin", "the nearest is cosine; known are accuracy, binary_code, code, code_format, cosine, countdown"},
       {"cosine:max_length=3", "nearest is max_len"},
       {"cosine:max_len=x", "no whole number"},
       {"cosine:max_len", "write key=value"},
@@ -109,8 +153,9 @@ TEST(RewardSet, RefusesBadSpecs) {
 TEST(RewardRegistry, HasThePublishedNames) {
   RewardRegistry registry;
   register_all_rewards(registry);
-  for (const char* name : {"accuracy", "format", "tag_count", "reasoning_steps", "length", "cosine",
-                           "repetition_penalty", "soft_overlong_punishment", "language_consistency", "countdown"})
+  for (const char* name :
+       {"accuracy", "format", "tag_count", "reasoning_steps", "length", "cosine", "repetition_penalty",
+        "soft_overlong_punishment", "language_consistency", "countdown", "code", "binary_code", "code_format"})
     EXPECT_NO_THROW(registry.make(name)) << name;
 }
 
