@@ -120,7 +120,7 @@ BenchmarkResult run_benchmark(ProcessMesh& mesh, const ProblemScorer& scorer, Ro
   const double seconds = world.max(seconds_since(begin));
 
   const auto samples = static_cast<std::size_t>(options.sampling.group_size);
-  const ScoredGroups scored = scorer.score(drawn.problems, drawn.completions, options.sampling.group_size);
+  const ScoredGroups scored = score(drawn, scorer, options.sampling.group_size, mesh);
   ProblemTable table(options.problems.count);
   std::vector<ShownCompletion> shown;
   for (std::size_t p = 0; p < drawn.problems.size(); ++p) {

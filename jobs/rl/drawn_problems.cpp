@@ -1,5 +1,7 @@
 #include "jobs/rl/drawn_problems.hpp"
 
+#include "jobs/rl/shared_scores.hpp"
+
 namespace athanor {
 
 DrawnProblems draw_problems(const ProcessMesh& mesh, const ProblemScorer& scorer, const ProblemRange& range) {
@@ -17,6 +19,13 @@ void complete(DrawnProblems& drawn, RolloutEngine& engine, const ProblemScorer& 
   sampling.stop_ids = scorer.stop_ids();
   sampling.stop_strings = scorer.stop_strings();
   drawn.completions = engine.generate(drawn.prompts, sampling);
+}
+
+ScoredGroups score(const DrawnProblems& drawn, const ProblemScorer& scorer, std::int64_t group_size,
+                   ProcessMesh& mesh) {
+  ScoredGroups scored = scorer.score(drawn.problems, drawn.completions, group_size);
+  for (const Axis axis : {Axis::tp, Axis::pp}) share_scores(scored, mesh.host(axis));
+  return scored;
 }
 
 bool counts_problems(const ProcessMesh& mesh) { return mesh.coord(Axis::tp) == 0 && mesh.coord(Axis::pp) == 0; }

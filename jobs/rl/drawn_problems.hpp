@@ -27,6 +27,9 @@ DrawnProblems draw_problems(const ProcessMesh& mesh, const ProblemScorer& scorer
 /// Generates. Collective as RolloutEngine::generate. @param sampling  its stop ids and strings are the scorer's.
 void complete(DrawnProblems& drawn, RolloutEngine& engine, const ProblemScorer& scorer, RolloutOptions sampling);
 
+/// Collective over tp and pp: ranks that hold the same completions take the scores of one (shared_scores.hpp).
+ScoredGroups score(const DrawnProblems& drawn, const ProblemScorer& scorer, std::int64_t group_size, ProcessMesh& mesh);
+
 /// Whether this rank's problems are to be counted: one of those that hold the same.
 bool counts_problems(const ProcessMesh& mesh);
 

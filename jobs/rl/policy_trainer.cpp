@@ -268,7 +268,7 @@ RolloutStatistics PolicyTrainer::rollout() {
     complete(drawn, *engine_, scorer_, sampling(rl.group_size, options_.run.seed));
     next_problem_ += wanted;
     generated += counts ? static_cast<double>(engine_->tokens_generated()) : 0.0;
-    const ScoredGroups scored = scorer_.score(drawn.problems, drawn.completions, rl.group_size);
+    const ScoredGroups scored = score(drawn, scorer_, rl.group_size, *env_.mesh);
     add_experience(drawn, scored, sums);
     if (rl.dynamic_sampling == 0) break;
     // Groups without spread teach nothing: others take their place, as many on every rank.

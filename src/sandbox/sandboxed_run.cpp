@@ -18,6 +18,9 @@
 namespace athanor {
 namespace {
 
+/// A busy machine may take long to make namespaces; the program's own time begins when it does.
+constexpr std::chrono::seconds kSettingUp{30};
+
 [[noreturn]] void fail(const char* what) { throw Error(std::string("sandbox: ") + what + ": " + std::strerror(errno)); }
 
 std::pair<OpenFile, OpenFile> make_pipe() {
@@ -63,9 +66,7 @@ OpenFile sealed_memory_file(const char* name, std::string_view bytes) {
 
 SandboxedRun::SandboxedRun(const std::vector<std::string>& command, const std::string& input, const OpenFile& program,
                            const OpenFile& helper, const SandboxLimits& limits)
-    : limits_(limits),
-      deadline_(begin_ +
-                std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(limits.wall_seconds))) {
+    : limits_(limits), deadline_(begin_ + kSettingUp) {
   std::vector<char*> arguments;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
@@ -94,29 +95,22 @@ SandboxedRun::SandboxedRun(const std::vector<std::string>& command, const std::s
 }
 
 void SandboxedRun::add_files(std::vector<pollfd>& files) const {
-  for (const OpenFile* file : {&ended_, &output_, &error_})
+  for (const OpenFile* file : {&ended_, &output_, &error_, &status_})
     if (*file) files.push_back({file->get(), POLLIN, 0});
 }
 
-bool SandboxedRun::drain(OpenFile& file, std::string& text, std::size_t keep_last) {
+void SandboxedRun::drain(OpenFile& file, std::string& text, std::size_t keep_last) {
   char block[1 << 16];
   while (file) {
     const ssize_t size = read(file.get(), block, sizeof block);
     if (size < 0 && errno == EINTR) continue;
-    if (size < 0) return errno == EAGAIN;
-    if (size == 0) {
-      file.reset();
-      break;
-    }
+    if (size < 0) return;  // nothing more by now
+    if (size == 0) return file.reset();
     written_ += static_cast<std::uint64_t>(size);
     text.append(block, static_cast<std::size_t>(size));
     if (keep_last != 0 && text.size() > keep_last) text.erase(0, text.size() - keep_last);
-    if (written_ > limits_.output_bytes) {
-      end(RunStatus::output_limit);
-      return false;
-    }
+    if (written_ > limits_.output_bytes) end(RunStatus::output_limit);
   }
-  return true;
 }
 
 void SandboxedRun::end(RunStatus why) {
@@ -128,7 +122,24 @@ void SandboxedRun::end(RunStatus why) {
   error_.reset();
 }
 
+void SandboxedRun::look_at_status() {
+  char byte = 0;
+  while (status_) {
+    const ssize_t size = read(status_.get(), &byte, 1);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return;
+    if (size == 0) return status_.reset();
+    status_text_ += byte;
+    if (byte != kEntered || entered_) continue;
+    entered_ = true;
+    begin_ = Clock::now();
+    deadline_ =
+        begin_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(limits_.wall_seconds));
+  }
+}
+
 bool SandboxedRun::advance() {
+  look_at_status();
   if (!stopped_) drain(output_, run_.output, 0);
   if (!stopped_) drain(error_, run_.message, kKeptErrorBytes);
   if (!stopped_ && Clock::now() >= deadline_) end(RunStatus::time_limit);
@@ -143,14 +154,13 @@ bool SandboxedRun::advance() {
 void SandboxedRun::finish(int wait_status) {
   run_.wall_seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
   if (run_.output.size() > limits_.output_bytes) run_.output.resize(limits_.output_bytes);
-  drain(status_, status_text_, 0);
+  look_at_status();
   run_.exit_code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
   if (stopped_ && run_.status == RunStatus::output_limit) return;
   if (status_text_ != std::string(1, kEntered)) {
     run_.status = RunStatus::broken;
     if (run_.message.empty())
-      run_.message =
-          stopped_ ? "no sandbox within the time limit" : "bubblewrap ended with " + std::to_string(run_.exit_code);
+      run_.message = stopped_ ? "not set up within 30 s" : "bubblewrap ended with " + std::to_string(run_.exit_code);
     return;
   }
   if (!stopped_) run_.status = run_.exit_code == 128 + SIGXCPU ? RunStatus::time_limit : RunStatus::finished;

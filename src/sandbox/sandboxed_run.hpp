@@ -53,17 +53,18 @@ class SandboxedRun {
   ProgramRun take() { return std::move(run_); }
 
  private:
-  bool drain(OpenFile& file, std::string& text, std::size_t keep_last);
+  void drain(OpenFile& file, std::string& text, std::size_t keep_last);
+  void look_at_status();
   void end(RunStatus why);
   void finish(int wait_status);
 
   SandboxLimits limits_;
-  Clock::time_point begin_ = Clock::now(), deadline_;
+  Clock::time_point begin_ = Clock::now(), deadline_;  ///< of the setting up, then of the program
   pid_t process_ = -1;
   OpenFile ended_, output_, error_, status_;
   std::string status_text_;
   std::uint64_t written_ = 0;
-  bool stopped_ = false;
+  bool stopped_ = false, entered_ = false;
   ProgramRun run_;
 };
 
