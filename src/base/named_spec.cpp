@@ -140,11 +140,6 @@ std::int64_t SpecOptions::integer(const std::string& key, std::int64_t otherwise
   return *number;
 }
 
-std::string SpecOptions::text(const std::string& key, std::string_view otherwise) {
-  const std::string* text = find(key);
-  return text == nullptr ? std::string(otherwise) : *text;
-}
-
 std::string SpecOptions::word(const std::string& key, std::string_view otherwise,
                               std::span<const std::string> allowed) {
   const std::string* text = find(key);

@@ -41,7 +41,6 @@ class SpecOptions {
   /// @throws ConfigError naming spec, key and range for what is no number from min to max.
   double number(const std::string& key, double otherwise, double min, double max);
   std::int64_t integer(const std::string& key, std::int64_t otherwise, std::int64_t min, std::int64_t max);
-  std::string text(const std::string& key, std::string_view otherwise);
   /// One of `allowed`.
   std::string word(const std::string& key, std::string_view otherwise, std::span<const std::string> allowed);
   /// @throws ConfigError naming an option that was given and never asked for, with those there are.
