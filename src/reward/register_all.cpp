@@ -47,7 +47,7 @@ std::unique_ptr<Reward> make_code(SpecOptions& options, std::weak_ptr<CodeRunner
   code.open_r1 = options.word("compat", "none", compat) == "open_r1";
   if (code.open_r1 && language == "cpp") options.refuse("compat=open_r1 runs Python alone");
   code.limits.cpu_seconds = options.number("timeout", code.limits.cpu_seconds, 1.0, 3600.0);
-  code.limits.wall_seconds = 2.0 * code.limits.cpu_seconds + 2.0;  // others may share the cores
+  code.limits.wall_seconds = 4.0 * code.limits.cpu_seconds + 2.0;  // others may share the cores
   const auto bytes = [&](const char* key, std::uint64_t otherwise) {
     return static_cast<std::uint64_t>(options.integer(key, static_cast<std::int64_t>(otherwise >> 20), 1, 1 << 20))
            << 20;

@@ -17,7 +17,7 @@ enum class ProgramKind : std::uint8_t {
 /// while max_processes is 1; else it holds for each process.
 struct SandboxLimits {
   double cpu_seconds = 5.0;                   ///< rounded up to whole seconds by the kernel
-  double wall_seconds = 12.0;                 ///< above cpu_seconds: cores may be busy with others
+  double wall_seconds = 22.0;                 ///< above cpu_seconds: cores may be busy with others
   std::uint64_t memory_bytes = 512ULL << 20;  ///< address space of a process
   std::uint64_t scratch_bytes = 32ULL << 20;  ///< of /scratch, which lives in memory and dies with the run
   std::uint64_t output_bytes = 1ULL << 20;    ///< standard output and standard error together

@@ -43,7 +43,7 @@ std::string default_sandbox_helper() {
   return failed ? "athanor_sandbox" : (self.parent_path() / "athanor_sandbox").string();
 }
 
-Sandbox::Sandbox(const SandboxOptions& options) : slots_(options.slots > 0 ? options.slots : processors()) {
+Sandbox::Sandbox(const SandboxOptions& options) : slots_(options.slots > 0 ? options.slots : 2 * processors()) {
   const std::string helper = options.helper.empty() ? default_sandbox_helper() : options.helper;
   if (access(helper.c_str(), X_OK) != 0)
     throw ConfigError(

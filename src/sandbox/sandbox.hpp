@@ -23,7 +23,7 @@ namespace athanor {
 
 struct SandboxOptions {
   std::string helper{};  ///< path of athanor_sandbox; empty: see default_sandbox_helper
-  int slots = 0;         ///< sandboxes at once; 0: as many as processors this process may use
+  int slots = 0;         ///< sandboxes at once; 0: twice the processors this process may use (see README, Cost)
 };
 
 /// $ATHANOR_SANDBOX_HELPER, else athanor_sandbox beside the running program.
