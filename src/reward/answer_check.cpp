@@ -25,6 +25,13 @@ std::string plain_form(std::string_view text) {
   return plain;
 }
 
+/// In the short template what stands behind the mark is the answer, whatever '>' means elsewhere.
+std::string_view text_with_answer(std::string_view completion) {
+  const bool is_short =
+      completion.starts_with('>') || (completion.starts_with('(') && completion.find(")>") != completion.npos);
+  return is_short ? extract_answer(completion).value_or(completion) : completion;
+}
+
 }  // namespace
 
 bool give_same_text(const RewardSample& a, const RewardSample& b) {
@@ -65,9 +72,13 @@ bool AnswerChecks::give_same_answer(const RewardSample& a, const RewardSample& b
 AnswerChecks all_answer_checks() {
   AnswerChecks checks;
   checks.add(
-      "math", [](const RewardSample& sample) { return is_right_math_answer(sample.completion, sample.answer); },
+      "math",
+      [](const RewardSample& sample) {
+        return is_right_math_answer(text_with_answer(sample.completion), sample.answer);
+      },
       [](const RewardSample& a, const RewardSample& b) {
-        const auto first = extract_math_answer(a.completion), second = extract_math_answer(b.completion);
+        const auto first = extract_math_answer(text_with_answer(a.completion)),
+                   second = extract_math_answer(text_with_answer(b.completion));
         return first && second && compare_math_answers(*first, *second) == MathVerdict::equal;
       });
   checks.add("exact", is_exact_answer);

@@ -1,7 +1,5 @@
 #include "src/reward/answer_vote.hpp"
 
-#include <string>
-
 #include "src/reward/answer_extraction.hpp"
 
 namespace athanor {
@@ -9,18 +7,14 @@ namespace {
 
 struct Cluster {
   bool right;
-  std::string answer;  ///< of the first member; none where it is right
+  std::size_t first;  ///< member, whose answer the others are compared with
   std::size_t votes = 0;
 };
 
-bool same_answer(const RewardSample& sample, std::string_view answer, const std::string& other,
-                 const AnswerChecks& checks) {
-  if (answer == other) return true;
-  RewardSample question = sample;
-  question.answer = other;
-  question.tests.clear();
+bool same_answer(const RewardSample& first, const RewardSample& other, const AnswerChecks& checks) {
+  if (extract_answer(first.completion) == extract_answer(other.completion)) return true;
   try {
-    return checks.is_right(question).value_or(false);
+    return checks.give_same_answer(first, other);
   } catch (...) {  // a check that fails on what a model wrote says nothing of it
     return false;
   }
@@ -38,11 +32,11 @@ AnswerVote vote_on_answers(std::span<const RewardSample> group, std::span<const 
     vote.clusters.emplace_back();
     if (!is_right && (!answer || answer->empty())) continue;
     std::size_t c = 0;
-    while (c < clusters.size() &&
-           !(is_right ? clusters[c].right
-                      : !clusters[c].right && same_answer(group[i], *answer, clusters[c].answer, checks)))
+    while (
+        c < clusters.size() &&
+        !(is_right ? clusters[c].right : !clusters[c].right && same_answer(group[clusters[c].first], group[i], checks)))
       ++c;
-    if (c == clusters.size()) clusters.push_back({is_right, is_right ? "" : std::string(*answer)});
+    if (c == clusters.size()) clusters.push_back({is_right, i});
     ++clusters[c].votes;
     vote.clusters.back() = c;
   }

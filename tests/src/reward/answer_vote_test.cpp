@@ -13,22 +13,32 @@ using Clusters = std::vector<std::optional<std::size_t>>;
 /// A check by value: "05" is 5, "x" cannot be read as a reference.
 AnswerChecks checks_by_value() {
   AnswerChecks checks;
-  checks.add("value", [](const RewardSample& sample) -> std::optional<bool> {
-    if (sample.answer.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
-    const std::string text = sample.completion.substr(sample.completion.rfind('>') + 1);
-    if (text.find_first_not_of("0123456789") != std::string::npos || text.empty()) return false;
-    return std::stoll(text) == std::stoll(sample.answer);
-  });
+  checks.add(
+      "value",
+      [](const RewardSample& sample) -> std::optional<bool> {
+        if (sample.answer.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+        const std::string text = sample.completion.substr(sample.completion.rfind('>') + 1);
+        if (text.find_first_not_of("0123456789") != std::string::npos || text.empty()) return false;
+        return std::stoll(text) == std::stoll(sample.answer);
+      },
+      [](const RewardSample& a, const RewardSample& b) {
+        const auto number = [](const RewardSample& sample) {
+          return std::stoll(sample.completion.substr(sample.completion.rfind('>') + 1));
+        };
+        return number(a) == number(b);
+      });
   return checks;
 }
 
-AnswerVote vote(const std::vector<std::string>& completions, const AnswerChecks& checks) {
+AnswerVote vote(const std::vector<std::string>& completions, const AnswerChecks& checks,
+                const std::string& check = "") {
   std::vector<RewardSample> group;
   std::vector<std::optional<bool>> right;
   for (const std::string& completion : completions) {
     RewardSample sample;
     sample.completion = completion;
     sample.answer = "7";
+    sample.reward_name = check;
     right.push_back(checks.is_right(sample));
     group.push_back(std::move(sample));
   }
@@ -46,7 +56,8 @@ TEST(AnswerVote, ClustersByTheCheck) {
 
 // Where the check compares texts, texts are what is clustered.
 TEST(AnswerVote, ClustersByTextWhereTheCheckDoes) {
-  const AnswerVote texts = vote({">05", ">5", ">7", ">+7"}, all_answer_checks());
+  EXPECT_EQ(vote({">05", ">5", ">7", ">+7", ">14/2"}, all_answer_checks()).clusters, (Clusters{0, 0, 1, 1, 1}));
+  const AnswerVote texts = vote({">05", ">5", ">7", ">+7"}, all_answer_checks(), "exact");
   EXPECT_EQ(texts.clusters, (Clusters{0, 1, 2, 2}));
   EXPECT_TRUE(texts.is_right);
 }
