@@ -92,6 +92,8 @@ void describe(OptionTable& table, RlOptions& rl) {
   table.add("updates_per_rollout", rl.updates_per_rollout, "steps", "optimizer steps that share one rollout",
             kPositive);
   table.add("max_new_tokens", rl.max_new_tokens, "tokens", "of a completion, at most", kPositive);
+  table.add("length_stages", rl.length_stages, "STEP:TOKENS, ...",
+            "shorter limits for the beginning: \"0:32, 100:64\" (none above max_new_tokens); empty: one limit");
   table.add("slots", rl.slots, "sequences", "that a rank generates at once", kPositive);
   table.add("temperature", rl.temperature, "number", "of the sampling, and of the softmax that is trained");
   table.add("top_p", rl.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
@@ -102,7 +104,10 @@ void describe(OptionTable& table, RlOptions& rl) {
   table.add("clip_low", rl.clip_low, "number", "the ratio of new to old probability is cut below 1 - this");
   table.add("clip_high", rl.clip_high, "number", "and above 1 + this (cispo: above this)");
   table.add("ratio_bound", rl.ratio_bound, "number", "largest ratio on bad completions, too; 0: none");
-  table.add("kl_beta", rl.kl_beta, "number", "weight of the k3 divergence from the reference model; 0: no reference");
+  table.add("kl_beta", rl.kl_beta, "number", "weight of the divergence from the reference model; 0: no reference");
+  table.add_choice("kl_in", rl.kl_in_reward, {{"loss", false}, {"reward", true}},
+                   "loss: k3 of every token (GRPO); reward: the sum of k1 over a completion is taken off its reward "
+                   "(RLOO)");
   table.add("reference_refresh", rl.reference_refresh, "steps",
             "after which the reference becomes the policy as it is; 0: never");
   table.add("mask_truncated", rl.mask_truncated, "completions that were cut short count for nothing");

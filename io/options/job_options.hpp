@@ -73,10 +73,12 @@ struct RlOptions {
   std::string prompt_template = "tags";
   std::int64_t prompts_per_rollout = 32, group_size = 16, updates_per_rollout = 1;
   std::int64_t max_new_tokens = 128, slots = 512;
+  std::string length_stages;
   double temperature = 1.0, top_p = 1.0, min_p = 0.0;
   std::int64_t top_k = 0;
   std::string objective = "grpo";
   double clip_low = 0.2, clip_high = 0.2, ratio_bound = 0.0, kl_beta = 0.0;
+  bool kl_in_reward = false;
   std::int64_t reference_refresh = 0;
   bool mask_truncated = false;
   std::int64_t dynamic_sampling = 0;

@@ -12,22 +12,15 @@
 
 #include "jobs/environment.hpp"
 #include "jobs/rl/drawn_problems.hpp"
+#include "jobs/rl/length_stages.hpp"
+#include "jobs/rl/reference_policy.hpp"
+#include "jobs/rl/rollout_tally.hpp"
 #include "parallel/rollout/advantage.hpp"
 #include "parallel/rollout/experience.hpp"
 #include "parallel/train_step.hpp"
 #include "src/optim/lr_schedule.hpp"
 
 namespace athanor {
-
-/// What a rollout gave, over all ranks.
-struct RolloutStatistics {
-  double reward = 0.0, accuracy = 0.0, thinking = 0.0;  ///< means over completions
-  std::vector<double> rewards;                          ///< mean of every reward of the set
-  double length = 0.0, longest = 0.0, truncated = 0.0;  ///< tokens; share of completions cut short
-  double zero_spread_groups = 0.0, unscored = 0.0;      ///< shares
-  double seconds = 0.0, tokens_per_second = 0.0;
-  std::int64_t completions = 0, groups = 0;
-};
 
 /// For people to read.
 struct RolloutSample {
@@ -69,18 +62,20 @@ class PolicyTrainer {
   const ParameterStore& store() const { return *store_; }
 
  private:
-  void add_experience(const DrawnProblems& drawn, const ScoredGroups& scored, std::span<double> sums);
-  void score_reference();
-  void refresh_reference();
+  /// What an update learns from: rewards as advantages. Collective where the divergence is part of the reward.
+  std::vector<Experience> teach(const DrawnProblems& drawn, const ScoredGroups& scored, RolloutTally& tally);
+  void whiten_advantages();
 
   Environment& env_;
   JobOptions options_;
   ProblemScorer scorer_;
   AdvantageKind advantage_ = AdvantageKind::group;
-  bool whitens_ = false;
+  bool whitens_ = false, kl_in_reward_;
+  LengthStages length_stages_;
   LrSchedule lr_schedule_;
-  std::unique_ptr<MeshModel> model_, reference_;
-  std::unique_ptr<ParameterStore> store_, reference_store_;
+  std::unique_ptr<MeshModel> model_;
+  std::unique_ptr<ParameterStore> store_;
+  std::unique_ptr<ReferencePolicy> reference_;  ///< where there is a divergence to keep small
   std::unique_ptr<TrainStep> train_step_;
   std::unique_ptr<RolloutEngine> engine_;
   std::unique_ptr<ExperienceBatcher> batcher_;

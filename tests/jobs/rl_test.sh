@@ -41,4 +41,13 @@ for objective in dr_grpo dapo gspo cispo rloo reinforce++; do
   ranks 1 run "${options[@]}" --run.folder="$work/objective" --run.start_over=true --base.run.steps=4 --r1_zero.run.steps=2 \
     --rl.objective=$objective --rl.dynamic_sampling=1 > "$work/log" 2>&1 || { cat "$work/log"; fail "rl with $objective"; }
 done
+# The divergence in the reward, and shorter completions at the beginning, on 1 and 2 ranks.
+for ranks in 1 2; do
+  ranks $ranks run "${options[@]}" --run.folder="$work/reward$ranks" --base.run.steps=4 --r1_zero.run.steps=4 --rl.kl_in=reward \
+    --rl.kl_beta=0.05 --rl.length_stages=0:6,2:24 --run.dtype=f64 > "$work/log" 2>&1 || { cat "$work/log"; fail "divergence in the reward"; }
+  grep -o '"completion_length/mean":[^,]*' "$work/reward$ranks/stages/r1_zero/metrics.jsonl" | cut -d: -f2 > "$work/lengths"
+  [ "$(awk 'NR == 1 { print ($1 <= 6) } NR == 2 { print ($1 > 6) }' "$work/lengths" | tr -d '\n')" = 11 ] ||
+    fail "completions of $(tr '\n' ' ' < "$work/lengths") tokens where 6 and then 24 are allowed"
+done
+diff <(samples "$work/reward1") <(samples "$work/reward2") > /dev/null || fail "other samples on two ranks"
 finish
