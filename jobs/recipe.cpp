@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "jobs/report/report.hpp"
 #include "jobs/same_run.hpp"
 #include "jobs/stages/evaluate.hpp"
 #include "jobs/stages/pretrain.hpp"
@@ -17,6 +18,19 @@ std::unique_ptr<Stage> make_stage(const std::string& kind) {
   if (kind == "rl") return std::make_unique<RlStage>();
   throw ConfigError("stage kind '" + kind + "' is not one of pretrain, rl, evaluate");
 }
+
+namespace {
+
+/// A page to look at is no reason for a run to end.
+void report(const RunFolder& folder) {
+  try {
+    write_report(folder.path());
+  } catch (const std::exception& error) {
+    spdlog::warn("report.html is not written: {}", error.what());
+  }
+}
+
+}  // namespace
 
 StageStatus run_recipe(const Configuration& configuration, const std::string& default_folder, HostGroup& world) {
   if (configuration.stages().empty())
@@ -61,8 +75,10 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
     const JobOptions options = configuration.job(name);
     Environment environment(options, world);
     StageContext context{name, options, configuration.stage(name), config_text, world, environment, folder, stop, {}};
-    if (make_stage(context.stage.kind)->run(context) == StageStatus::interrupted) return StageStatus::interrupted;
-    folder.mark_complete(name, context.summary);
+    const StageStatus status = make_stage(context.stage.kind)->run(context);
+    if (status == StageStatus::complete) folder.mark_complete(name, context.summary);
+    if (world.rank() == 0) report(folder);
+    if (status == StageStatus::interrupted) return status;
     world.barrier();
   }
   return StageStatus::complete;

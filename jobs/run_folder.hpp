@@ -1,6 +1,6 @@
 // The folder of a run: who holds it, what is done, where things lie. Law: rank 0 reads and writes it; small files are
 // replaced by a rename; one job at a time, kept apart by a lock that dies with its process.
-//   config.resolved.cfg  recipe_state.json  summary.json  summary.md  STOP (made by the user: stop soon)
+//   config.resolved.cfg  recipe_state.json  summary.json  summary.md  report.html  STOP (made by the user: stop soon)
 //   stages/NAME/{metrics.jsonl, data/, checkpoints/}
 #pragma once
 

@@ -5,11 +5,12 @@
 namespace athanor {
 
 std::span<const Command> commands() {
-  static constexpr std::array<Command, 10> kCommands{{
+  static constexpr std::array<Command, 11> kCommands{{
       {"run", "run a recipe: its stages in order, going on where it stopped", run_command},
       {"evaluate", "perplexity and bits per byte of a checkpoint on held-out text", evaluate_command},
       {"generate", "write text with a checkpoint", generate_command},
       {"score", "rewards of completions in a .jsonl file", score_command},
+      {"report", "a run on one page: curves, results, completions", report_command},
       {"prepare", "turn text into a token file", prepare_command},
       {"tokenizer", "train a tokenizer, or look at one", tokenizer_command},
       {"inspect", "show a checkpoint, or the size of a model", inspect_command},

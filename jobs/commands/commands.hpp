@@ -30,6 +30,7 @@ int tokenizer_command(const std::vector<std::string>& words, HostGroup& world);
 int inspect_command(const std::vector<std::string>& words, HostGroup& world);
 int plan_command(const std::vector<std::string>& words, HostGroup& world);
 int schedule_command(const std::vector<std::string>& words, HostGroup& world);
+int report_command(const std::vector<std::string>& words, HostGroup& world);
 int bench_command(const std::vector<std::string>& words, HostGroup& world);
 
 }  // namespace athanor

@@ -18,6 +18,10 @@ for key in '"pass@1"' '"maj@k"' '"completion_length"' '"truncated"' '"well_forme
   grep -q "$key" "$work/one/stages/check/summary.json" || fail "summary.json has no $key"
 done
 
+grep -q "<td>sums</td>" "$work/one/report.html" || fail "report.html does not show the benchmarks"
+"$athanor" report "$work/one" > "$work/out" || fail "athanor report"
+[ "$(cat "$work/out")" = "$work/one/report.html" ] || fail "athanor report says $(cat "$work/out")"
+
 for layout in dp=2 pp=2 ep=2 cp=2 tp=2; do
   mkdir -p "$work/$layout/stages"
   cp -r "$work/one/stages/base" "$work/$layout/stages/"

@@ -1,0 +1,44 @@
+// athanor report RUN_FOLDER
+#include "jobs/report/report.hpp"
+
+#include <fmt/format.h>
+
+#include "io/options/configuration.hpp"
+#include "io/options/invocation.hpp"
+#include "jobs/commands/commands.hpp"
+#include "src/base/error.hpp"
+
+namespace athanor {
+
+int report_command(const std::vector<std::string>& words, HostGroup& world) {
+  std::string run;
+  OptionTable own;
+  own.section("", "report");
+  own.add("run", run, "FOLDER", "a run folder (also the first word)");
+  const Invocation invocation = parse_invocation(words, {{&own}, "run"});
+  if (invocation.help) {
+    if (world.rank() == 0)
+      fmt::print(
+          "athanor report FOLDER\n\nWrites FOLDER/report.html: curves, results and completions of every stage, on one "
+          "page that\nneeds nothing else. A run writes it whenever a stage ends; this also reads a run that goes "
+          "on.\n\n{}",
+          own.help());
+    return kExitComplete;
+  }
+  Configuration(invocation.assignments, own).apply(own);
+  if (run.empty()) throw ConfigError("report: no run is given; write `athanor report FOLDER`");
+  std::string failure;
+  if (world.rank() == 0) {
+    try {
+      write_report(run);
+      fmt::print("{}\n", (std::filesystem::path(run) / "report.html").string());
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+  }
+  failure = world.broadcast(failure, 0);
+  if (!failure.empty()) throw ConfigError(failure);
+  return kExitComplete;
+}
+
+}  // namespace athanor
