@@ -63,8 +63,9 @@ class DecodeTile {
     keys.k += g * keys.qk_dim;
     keys.v += g * v_head_;
     const Element* k_rows = keys.k + first * keys.k_stride;
-    pack_lanes<P>(k_t_, kKeys, rows, keys.qk_dim, [&](std::int64_t j) { return k_rows + j * keys.k_stride; });
-    product<P, false>(group_, kKeys / kLanes<P>, depth_, q_ + g * group_ * depth_, depth_, k_t_, kKeys, s_, kKeys,
+    const int lanes = (rows + kLanes<P> - 1) / kLanes<P> * kLanes<P>;  // of a tile that is part full
+    pack_lanes<P>(k_t_, lanes, rows, keys.qk_dim, [&](std::int64_t j) { return k_rows + j * keys.k_stride; });
+    product<P, false>(group_, lanes / kLanes<P>, depth_, q_ + g * group_ * depth_, depth_, k_t_, lanes, s_, kKeys,
                       false);
     for (std::int64_t i = 0; i < group_; ++i) softmax(i, g * group_ + i, rows, c);
     const StagedRows<P> v = staging_.values(keys, first, rows, columns_);
@@ -90,8 +91,9 @@ class DecodeTile {
     const Acc old_top = top_[i];
     Acc new_top = old_top;
     for (int j = 0; j < rows; ++j) new_top = s[j] > new_top ? s[j] : new_top;
-    std::fill(s + rows, s + kKeys, -std::numeric_limits<Acc>::infinity());
-    for (int j = 0; j < kKeys; j += kLanes<P>) {
+    const int lanes = (rows + kLanes<P> - 1) / kLanes<P> * kLanes<P>;
+    std::fill(s + rows, s + lanes, -std::numeric_limits<Acc>::infinity());
+    for (int j = 0; j < lanes; j += kLanes<P>) {
       const V p = exp2_nonpositive((load_as<V>(s + j) - (V{} + new_top)) * c);
       store_as(s + j, p);
       store_lanes<P>(p_ + (row * kKeys + j) / P::kPair, p);
