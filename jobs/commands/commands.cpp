@@ -16,7 +16,7 @@ std::span<const Command> commands() {
       {"inspect", "show a checkpoint, or the size of a model", inspect_command},
       {"plan", "what a layout needs: memory and messages of every pipeline rank", plan_command},
       {"schedule", "show, check and draw a pipeline schedule", schedule_command},
-      {"bench", "measure training or saving against this machine's ceilings", bench_command},
+      {"bench", "measure training, saving or generation against this machine's ceilings", bench_command},
   }};
   return kCommands;
 }
