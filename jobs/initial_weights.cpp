@@ -29,11 +29,14 @@ std::filesystem::path find_checkpoint(const std::filesystem::path& path) {
   return only;
 }
 
+std::filesystem::path named_checkpoint(const StageContext& context, const std::string& name) {
+  const auto stage_folder = context.folder.stage(name);
+  const bool is_stage = name.find('/') == std::string::npos && std::filesystem::exists(stage_folder / "checkpoints");
+  return find_checkpoint(is_stage ? stage_folder : std::filesystem::path(name));
+}
+
 void load_initial_weights(StageContext& context, std::span<const NamedShard> shards) {
-  const std::string& init = context.stage.init;
-  const auto stage_folder = context.folder.stage(init);
-  const bool is_stage = init.find('/') == std::string::npos && std::filesystem::exists(stage_folder / "checkpoints");
-  const auto checkpoint = find_checkpoint(is_stage ? stage_folder : std::filesystem::path(init));
+  const auto checkpoint = named_checkpoint(context, context.stage.init);
   CheckpointStore::load(checkpoint, context.world, shards, *context.environment.ops, *context.environment.compute,
                         {.convert_floats = true});
   spdlog::info("{}: weights of {}", context.name, checkpoint.string());

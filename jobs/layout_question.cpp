@@ -1,6 +1,6 @@
 #include "jobs/layout_question.hpp"
 
-#include "jobs/trainer.hpp"
+#include "jobs/trained_model.hpp"
 
 namespace athanor {
 

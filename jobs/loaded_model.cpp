@@ -8,7 +8,7 @@
 #include "io/checkpoint/load_checkpoint.hpp"
 #include "io/options/configuration.hpp"
 #include "jobs/initial_weights.hpp"
-#include "jobs/trainer.hpp"
+#include "jobs/trained_model.hpp"
 #include "parallel/data/zero_optimizer.hpp"
 #include "src/base/error.hpp"
 

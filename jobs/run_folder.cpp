@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "io/checkpoint/durable.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
@@ -20,17 +21,15 @@ using nlohmann::json;
 
 RunFolder::RunFolder(std::filesystem::path path, bool start_over, HostGroup& ranks)
     : path_(std::move(path)), rank_(ranks.rank()) {
-  std::string failure, state;
-  if (rank_ == 0) {
+  std::string state;
+  on_first_rank(ranks, [&] {
     try {
       open_on_rank_0(start_over);
-      if (std::ifstream in(path_ / "recipe_state.json"); in) state.assign(std::istreambuf_iterator<char>(in), {});
-    } catch (const std::exception& error) {
-      failure = error.what();
+    } catch (const std::filesystem::filesystem_error& error) {
+      throw ConfigError(std::string("run.folder: ") + error.what());
     }
-  }
-  failure = ranks.broadcast(failure, 0);
-  if (!failure.empty()) throw ConfigError(failure);
+    if (std::ifstream in(path_ / "recipe_state.json"); in) state.assign(std::istreambuf_iterator<char>(in), {});
+  });
   state = ranks.broadcast(state, 0);
   if (state.empty()) return;
   const json parsed = json::parse(state, nullptr, false);

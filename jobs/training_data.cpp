@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "jobs/generated_text.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 
@@ -20,17 +21,11 @@ std::shared_ptr<const TokenFile> open_source(
   if (!path.ends_with(".h5")) {
     if (path.starts_with("generated:")) {
       // Rank 0 writes, all wait: the text is a pure function of its name.
-      std::string failure, text_file;
-      if (ranks.rank() == 0) {
-        try {
-          std::filesystem::create_directories(folder);
-          text_file = write_generated_text(path.substr(10), folder).string();
-        } catch (const std::exception& error) {
-          failure = error.what();
-        }
-      }
-      failure = ranks.broadcast(failure, 0);
-      if (!failure.empty()) throw ConfigError(failure);
+      std::string text_file;
+      on_first_rank(ranks, [&] {
+        std::filesystem::create_directories(folder);
+        text_file = write_generated_text(path.substr(10), folder).string();
+      });
       path = ranks.broadcast(text_file, 0);
     }
     PrepareOptions prepare;
@@ -42,17 +37,10 @@ std::shared_ptr<const TokenFile> open_source(
                                            static_cast<std::uint32_t>(stable_hash(path))))
                          .string();
     bool ready = false;
-    std::string failure;
-    if (ranks.rank() == 0) {
-      try {
-        std::filesystem::create_directories(folder);
-        ready = is_prepared(prepare, tokenizer);
-      } catch (const std::exception& error) {
-        failure = error.what();
-      }
-    }
-    failure = ranks.broadcast(failure, 0);
-    if (!failure.empty()) throw ConfigError(failure);
+    on_first_rank(ranks, [&] {
+      std::filesystem::create_directories(folder);
+      ready = is_prepared(prepare, tokenizer);
+    });
     if (ranks.any(ready) == false)
       prepare_token_file(prepare, tokenizer, ranks, [&](const PrepareProgress& now) { progress(path, now); });
     path = prepare.output;

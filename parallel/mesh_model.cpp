@@ -120,6 +120,11 @@ Tensor MeshModel::token_losses(ExecContext& ctx) {
                           [&](std::size_t i, const Tensor& x_TD) { return parts_[i]->evaluate(ctx, x_TD); });
 }
 
+Tensor MeshModel::hidden(ExecContext& ctx) {
+  return through_pipeline(ctx, {ctx.batch.tokens_T.dim(0) / mesh_.size(Axis::tp), config().dim},
+                          [&](std::size_t i, const Tensor& x_TD) { return parts_[i]->hidden(ctx, x_TD); });
+}
+
 Tensor MeshModel::decode(ExecContext& ctx, const DecodeRows& rows, std::span<KvCache> caches) {
   return through_pipeline(ctx, {rows.tokens_R.dim(0), config().dim}, [&](std::size_t i, const Tensor& x_RD) {
     return parts_[i]->decode(ctx, rows, caches[i], x_RD);

@@ -41,6 +41,9 @@ class MeshModel {
   /// over pp and the layer axis. @returns losses_T (acc, of the whole vocabulary) where the head is, else nothing.
   Tensor token_losses(ExecContext& ctx);
 
+  /// The same, but returns what the head takes, [T, D] behind the final norm (Transformer::logits_of goes on from it).
+  Tensor hidden(ExecContext& ctx);
+
   /// Rows against the caches of this rank's chunks (make_caches), through the pipeline. Collective over pp and the
   /// layer axis: the same rows along pp and tp. @returns logits_NV (acc) where the head is, else nothing.
   Tensor decode(ExecContext& ctx, const DecodeRows& rows, std::span<KvCache> caches);

@@ -1,6 +1,7 @@
 # The MPI C interface alone: no C++ bindings of MPI.
 target_compile_definitions(athanor_parallel PUBLIC OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 target_sources(athanor_parallel PRIVATE
+  ${CMAKE_CURRENT_SOURCE_DIR}/agreement.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_check.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_log.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/fault.cpp
@@ -14,6 +15,7 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/data/owned_slices.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/data/zero_optimizer.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mesh_model.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/packing/sequence_packer.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/rollout/advantage.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/rollout/experience.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/rollout/rollout_engine.cpp

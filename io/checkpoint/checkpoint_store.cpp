@@ -6,10 +6,10 @@
 #include <chrono>
 #include <new>
 
-#include "io/checkpoint/agreement.hpp"
 #include "io/checkpoint/checkpoint_folder.hpp"
 #include "io/checkpoint/durable.hpp"
 #include "io/checkpoint/raw_file.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {

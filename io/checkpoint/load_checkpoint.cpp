@@ -5,8 +5,8 @@
 #include <set>
 #include <sstream>
 
-#include "io/checkpoint/agreement.hpp"
 #include "io/checkpoint/checkpoint_folder.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 

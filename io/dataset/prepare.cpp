@@ -10,6 +10,7 @@
 
 #include "io/dataset/prepare_parts.hpp"
 #include "io/dataset/token_file.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 #include "src/base/stopwatch.hpp"
@@ -21,29 +22,6 @@ namespace fs = std::filesystem;
 constexpr std::int64_t kRangeBytes = std::int64_t{8} << 20;
 constexpr std::size_t kChunkNumbers = std::size_t{1} << 20;
 constexpr double kSecondsBetweenReports = 0.2;
-
-/// Runs `work`, then tells every rank whether it went well on all: if not, all throw what the first failing rank threw.
-template <class Work>
-void run_agreed(HostGroup& group, const Work& work) {
-  std::string failure;  // kind, then message
-  try {
-    work();
-  } catch (const ConfigError& error) {
-    failure = std::string("C") + error.what();
-  } catch (const DataError& error) {
-    failure = std::string("D") + error.what();
-  } catch (const std::exception& error) {
-    failure = std::string("E") + error.what();
-  }
-  if (group.all_agree(failure.empty())) return;
-  for (const std::string& other : group.all_gather(failure)) {
-    if (other.empty()) continue;
-    const std::string message = other.substr(1);
-    if (other[0] == 'C') throw ConfigError(message);
-    if (other[0] == 'D') throw DataError(message);
-    throw Error(message);
-  }
-}
 
 std::vector<TextSource> find_sources(const PrepareOptions& options, const Tokenizer& tokenizer) {
   if (options.inputs.empty()) throw ConfigError("prepare: no input files; give .txt, .jsonl or .jsonl.gz files");
@@ -204,7 +182,7 @@ PrepareResult prepare_token_file(const PrepareOptions& options, const Tokenizer&
                                  const std::function<void(const PrepareProgress&)>& progress) {
   const auto start = Clock::now();
   std::vector<TextSource> sources;
-  run_agreed(group, [&] { sources = find_sources(options, tokenizer); });
+  attempt_together(group, [&] { sources = find_sources(options, tokenizer); }).raise();
   TokenFileInfo info{.tokenizer = std::string(tokenizer.kind()),
                      .tokenizer_hash = tokenizer.content_hash(),
                      .vocab_size = tokenizer.vocab_size(),
@@ -217,9 +195,7 @@ PrepareResult prepare_token_file(const PrepareOptions& options, const Tokenizer&
   const PrepareFolder folder(options.output);
   Tally tally(ranges.size());
   try {
-    run_agreed(group, [&] {
-      if (group.rank() == 0) folder.make();
-    });
+    on_first_rank(group, [&] { folder.make(); });
     std::int64_t own_bytes = 0, all_bytes = 0;
     for (std::size_t range = 0; range < ranges.size(); ++range) {
       all_bytes += ranges[range].work_bytes;
@@ -231,14 +207,14 @@ PrepareResult prepare_token_file(const PrepareOptions& options, const Tokenizer&
       progress({documents, done, done * static_cast<double>(all_bytes) / seconds,
                 done > 0.0 ? seconds * (1.0 - done) / done : 0.0});
     };
-    run_agreed(group, [&] {
+    attempt_together(group, [&] {
       try {
         ShareWriter(options, sources, tokenizer, folder, group.rank()).run(ranges, owners, group.rank(), tally, report);
       } catch (...) {
         folder.mark_failed();
         throw;
       }
-    });
+    }).raise();
     group.sum(std::span(tally.counts));
     for (std::size_t range = 0; range < ranges.size(); ++range) {
       info.num_tokens += tally.tokens(range);
@@ -249,9 +225,7 @@ PrepareResult prepare_token_file(const PrepareOptions& options, const Tokenizer&
       throw ConfigError(fmt::format("{}: no text in {}: every document is empty; is this the right file{}?",
                                     options.output, fmt::join(options.inputs, ", "),
                                     sources[0].is_jsonl ? " and data.text_field" : ""));
-    run_agreed(group, [&] {
-      if (group.rank() == 0) join_parts(options, folder, info, owners, group.size(), tally);
-    });
+    on_first_rank(group, [&] { join_parts(options, folder, info, owners, group.size(), tally); });
   } catch (...) {
     // Every rank is here: all errors above are agreed on.
     group.barrier();

@@ -144,6 +144,8 @@ void describe(OptionTable& table, JobOptions& job) {
   describe(table, job.optimizer);
   describe(table, job.rl);
   describe(table, job.evaluate);
+  describe(table, job.sft);
+  describe(table, job.distill);
 }
 
 void describe(OptionTable& table, StageOptions& stage) {

@@ -16,7 +16,8 @@ void describe_phase(OptionTable& table, const std::string& name, PhaseOptions& p
 void describe(OptionTable& table, OptimizerOptions& optimizer) {
   table.section("optimizer", "[optimizer] AdamW and what changes while a run goes on");
   table.add("lr", optimizer.lr.peak, "rate", "largest learning rate");
-  table.add("schedule", optimizer.lr.schedule, "constant|linear|cosine|wsd|deepseek_v3|deepseek_v2_lite",
+  table.add("schedule", optimizer.lr.schedule,
+            "constant|linear|cosine|wsd|deepseek_v3|deepseek_v2_lite|deepseek_r1_sft",
             "course of the learning rate over the run's tokens");
   table.add("warmup_steps", optimizer.lr.warmup_steps, "steps", "in which the rate rises from 0");
   table.add("lr_floor", optimizer.lr.floor_ratio, "fraction", "linear, cosine, wsd: last rate over the largest",

@@ -97,6 +97,23 @@ struct EvaluateOptions {
   std::int64_t samples_shown = 8;
 };
 
+/// [sft]: conversations to learn from, for stages of kind sft and distill.
+struct SftOptions {
+  std::vector<std::string> data;
+  std::string layout = "r1";
+  std::string prompt_field = "prompt", completion_field;
+  double epochs = 2.0, held_out_fraction = 0.0, max_bad_share = 0.01;
+};
+
+/// [distill]: a teacher beside the conversations, for stages of kind distill.
+struct DistillOptions {
+  std::string teacher;
+  bool reverse = false;
+  double temperature = 1.0, hard_weight = 0.5;
+  double on_policy = 0.0;
+  std::int64_t max_new_tokens = 128;
+};
+
 /// What all stages share and each may override.
 struct JobOptions {
   RunOptions run;
@@ -106,6 +123,8 @@ struct JobOptions {
   OptimizerOptions optimizer;
   RlOptions rl;
   EvaluateOptions evaluate;
+  SftOptions sft;
+  DistillOptions distill;
 };
 
 /// A stage's own keys, written without a section: `[NAME]` `kind = pretrain`.
@@ -121,6 +140,8 @@ void describe(OptionTable& table, ModelConfig& model);
 void describe(OptionTable& table, OptimizerOptions& optimizer);
 void describe(OptionTable& table, RlOptions& rl);
 void describe(OptionTable& table, EvaluateOptions& evaluate);
+void describe(OptionTable& table, SftOptions& sft);
+void describe(OptionTable& table, DistillOptions& distill);
 void describe(OptionTable& table, JobOptions& job);
 /// Rows without a section.
 void describe(OptionTable& table, StageOptions& stage);

@@ -6,11 +6,11 @@
 #include <cstring>
 #include <filesystem>
 
-#include "io/checkpoint/agreement.hpp"
 #include "io/checkpoint/checkpoint_store.hpp"
 #include "io/checkpoint/raw_file.hpp"
 #include "jobs/bench/bench.hpp"
 #include "jobs/bench/random_training.hpp"
+#include "parallel/agreement.hpp"
 #include "src/model/parameter_count.hpp"
 
 namespace athanor {

@@ -3,30 +3,14 @@
 #include <algorithm>
 
 #include "io/dataset/micro_batch_builder.hpp"
-#include "jobs/trainer.hpp"
-#include "parallel/data/owned_slices.hpp"
 
 namespace athanor {
-namespace {
-
-ParameterStore::Options store_options(ProcessMesh& mesh) {
-  ParameterStore::Options options;
-  options.pad_elements = ReductionRanks(mesh).bucket_pad();
-  return options;
-}
-
-}  // namespace
-
 RandomTraining::RandomTraining(const JobOptions& options, Environment& env)
     : env_(env),
-      model_(make_model(*env.ops, options, *env.mesh, *env.compute)),
-      store_(*env.ops, model_->parameters(), store_options(*env.mesh), *env.compute),
-      train_(*env.ops, model_->chunks(), store_, *env.mesh, options.optimizer, options.run.dtype, *env.compute,
-             *env.comm, schedule_of(options.parallel), options.model.dim, options.parallel.recompute),
+      trained_(env, options),
       batches_(random_batches(options)),
       tokens_per_step_(options.data.batch_sequences * options.data.sequence_length) {
-  store_.initialize(options.run.seed, *env.compute);
-  train_.start();
+  trained_.initialize(options.run.seed, *env.compute);
 }
 
 std::vector<MicroBatch> RandomTraining::random_batches(const JobOptions& options) const {
@@ -58,7 +42,7 @@ std::vector<MicroBatch> RandomTraining::random_batches(const JobOptions& options
 
 double RandomTraining::step() {
   const auto begin = std::chrono::steady_clock::now();
-  train_.run({.step = ++steps_done_, .lr = 1e-4, .bias_speed = 1e-3}, batches_);
+  trained_.step->run({.step = ++steps_done_, .lr = 1e-4, .bias_speed = 1e-3}, batches_);
   env_.compute->synchronize();
   return seconds_since(begin);
 }

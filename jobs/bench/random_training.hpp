@@ -5,8 +5,7 @@
 #include <vector>
 
 #include "jobs/environment.hpp"
-#include "parallel/mesh_model.hpp"
-#include "parallel/train_step.hpp"
+#include "jobs/trained_model.hpp"
 #include "src/base/stopwatch.hpp"
 
 namespace athanor {
@@ -19,8 +18,8 @@ class RandomTraining {
   /// One optimizer step. Collective. @returns its seconds on this rank.
   double step();
 
-  std::vector<NamedShard> shards() const { return train_.shards(); }
-  const ParameterStore& store() const { return store_; }
+  std::vector<NamedShard> shards() const { return trained_.shards(); }
+  const ParameterStore& store() const { return *trained_.store; }
   std::int64_t micro_batches() const { return static_cast<std::int64_t>(batches_.size()); }  ///< of this rank
   /// Of the largest one.
   std::int64_t micro_batch_tokens() const {
@@ -32,9 +31,7 @@ class RandomTraining {
   std::vector<MicroBatch> random_batches(const JobOptions& options) const;
 
   Environment& env_;
-  std::unique_ptr<MeshModel> model_;
-  ParameterStore store_;
-  TrainStep train_;
+  TrainedModel trained_;
   std::vector<MicroBatch> batches_;
   std::int64_t tokens_per_step_, steps_done_ = 0;
 };

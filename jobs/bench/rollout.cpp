@@ -9,7 +9,7 @@
 #include "jobs/bench/bench.hpp"
 #include "jobs/environment.hpp"
 #include "jobs/machine_ceiling.hpp"
-#include "jobs/trainer.hpp"
+#include "jobs/trained_model.hpp"
 #include "parallel/rollout/rollout_engine.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"

@@ -6,6 +6,7 @@
 #include "io/options/configuration.hpp"
 #include "io/options/invocation.hpp"
 #include "jobs/commands/commands.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
@@ -27,17 +28,10 @@ int report_command(const std::vector<std::string>& words, HostGroup& world) {
   }
   Configuration(invocation.assignments, own).apply(own);
   if (run.empty()) throw ConfigError("report: no run is given; write `athanor report FOLDER`");
-  std::string failure;
-  if (world.rank() == 0) {
-    try {
-      write_report(run);
-      fmt::print("{}\n", (std::filesystem::path(run) / "report.html").string());
-    } catch (const std::exception& error) {
-      failure = error.what();
-    }
-  }
-  failure = world.broadcast(failure, 0);
-  if (!failure.empty()) throw ConfigError(failure);
+  on_first_rank(world, [&] {
+    write_report(run);
+    fmt::print("{}\n", (std::filesystem::path(run) / "report.html").string());
+  });
   return kExitComplete;
 }
 

@@ -11,6 +11,7 @@
 #include "io/options/configuration.hpp"
 #include "io/options/invocation.hpp"
 #include "jobs/commands/commands.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 #include "src/reward/reward_set.hpp"
 
@@ -102,24 +103,17 @@ int score_command(const std::vector<std::string>& words, HostGroup& world) {
     throw ConfigError(fmt::format("score: no --reward=NAME is given; there are {}", fmt::join(registry.names(), ", ")));
   if (input.empty()) throw ConfigError("score: no --input=FILE is given");
   const RewardSet rewards(rewards_text, registry);
-  std::string failure;
-  if (world.rank() == 0) {
-    try {
-      const std::vector<Line> lines = score_file(input, rewards);
-      std::string text;
-      for (const Line& line : lines) text += written(line, rewards);
-      if (output.empty()) {
-        fmt::print("{}", text);
-      } else {
-        replace_text_file(output, text);
-        print_summary(lines, rewards);
-      }
-    } catch (const std::exception& error) {
-      failure = error.what();
+  on_first_rank(world, [&] {
+    const std::vector<Line> lines = score_file(input, rewards);
+    std::string text;
+    for (const Line& line : lines) text += written(line, rewards);
+    if (output.empty()) {
+      fmt::print("{}", text);
+    } else {
+      replace_text_file(output, text);
+      print_summary(lines, rewards);
     }
-  }
-  failure = world.broadcast(failure, 0);
-  if (!failure.empty()) throw ConfigError(failure);
+  });
   return kExitComplete;
 }
 

@@ -9,6 +9,7 @@
 #include "io/options/configuration.hpp"
 #include "io/options/invocation.hpp"
 #include "jobs/commands/commands.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 #include "src/text/bpe_trainer.hpp"
 
@@ -83,28 +84,21 @@ int tokenizer_command(const std::vector<std::string>& words, HostGroup& world) {
     return kExitComplete;
   }
   Configuration(invocation.assignments, own).apply(own);
-  std::string failure;
-  if (world.rank() == 0) {
-    try {
-      if (action == "train") {
-        train(inputs, output, text_field, vocab_size);
-      } else if (action == "info") {
-        describe_tokenizer(*load_tokenizer(name));
-      } else if (action == "encode") {
-        const auto tokenizer = load_tokenizer(name);
-        for (const std::int32_t id : tokenizer->encode(text, {.allow_special = true}))
-          fmt::print("{:>7}  {}\n", id, tokenizer->token_bytes(id));
-      } else if (action == "decode") {
-        fmt::print("{}\n", decode(*load_tokenizer(name), ids));
-      } else {
-        throw ConfigError("tokenizer: '" + action + "' is not one of train, info, encode, decode");
-      }
-    } catch (const std::exception& error) {
-      failure = error.what();
+  on_first_rank(world, [&] {
+    if (action == "train") {
+      train(inputs, output, text_field, vocab_size);
+    } else if (action == "info") {
+      describe_tokenizer(*load_tokenizer(name));
+    } else if (action == "encode") {
+      const auto tokenizer = load_tokenizer(name);
+      for (const std::int32_t id : tokenizer->encode(text, {.allow_special = true}))
+        fmt::print("{:>7}  {}\n", id, tokenizer->token_bytes(id));
+    } else if (action == "decode") {
+      fmt::print("{}\n", decode(*load_tokenizer(name), ids));
+    } else {
+      throw ConfigError("tokenizer: '" + action + "' is not one of train, info, encode, decode");
     }
-  }
-  failure = world.broadcast(failure, 0);
-  if (!failure.empty()) throw ConfigError(failure);
+  });
   return kExitComplete;
 }
 

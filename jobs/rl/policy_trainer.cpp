@@ -5,8 +5,7 @@
 #include <algorithm>
 
 #include "jobs/rl/objectives.hpp"
-#include "jobs/trainer.hpp"
-#include "parallel/data/owned_slices.hpp"
+#include "jobs/trained_model.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 #include "src/base/stopwatch.hpp"
@@ -16,6 +15,22 @@ namespace {
 
 std::int64_t row_tokens_of(const JobOptions& options) {
   return options.rl.row_tokens > 0 ? options.rl.row_tokens : options.data.sequence_length;
+}
+
+/// Before anything takes memory. @returns the options as they are.
+const JobOptions& checked(const JobOptions& options, ProcessMesh& mesh) {
+  const RlOptions& rl = options.rl;
+  if (mesh.size(Axis::cp) > 1)
+    throw ConfigError("rl: parallel.cp = " + std::to_string(mesh.size(Axis::cp)) +
+                      ": completions are packed whole; give the ranks to parallel.dp or parallel.tp");
+  if (rl.prompts_per_rollout % mesh.size(Axis::dp) != 0)
+    throw ConfigError(fmt::format("rl.prompts_per_rollout = {} does not divide over parallel.dp = {}",
+                                  rl.prompts_per_rollout, mesh.size(Axis::dp)));
+  if (rl.group_size < 2) throw ConfigError("rl.group_size = 1: an advantage needs at least 2 completions of a prompt");
+  if (rl.prompts_per_rollout / mesh.size(Axis::dp) * rl.group_size < rl.updates_per_rollout)
+    throw ConfigError(
+        fmt::format("rl.updates_per_rollout = {} is more than the completions of a rank", rl.updates_per_rollout));
+  return options;
 }
 
 /// Sum over the completion of log p - log p of the reference: k1, what a sample says of the divergence.
@@ -48,71 +63,49 @@ PolicyTrainer::PolicyTrainer(Environment& env, const JobOptions& options, const 
       scorer_(rl_scorer_options(options), tokenizer),
       kl_in_reward_(options.rl.kl_in_reward && options.rl.kl_beta != 0.0),
       length_stages_(options.rl.length_stages, options.rl.max_new_tokens),
-      lr_schedule_(options.optimizer.lr, options.run.steps) {
+      lr_schedule_(options.optimizer.lr, options.run.steps),
+      trained_(env, checked(options, *env.mesh)) {
   const RlOptions& rl = options.rl;
   ProcessMesh& mesh = *env.mesh;
-  if (mesh.size(Axis::cp) > 1)
-    throw ConfigError("rl: parallel.cp = " + std::to_string(mesh.size(Axis::cp)) +
-                      ": completions are packed whole; give the ranks to parallel.dp or parallel.tp");
-  if (rl.prompts_per_rollout % mesh.size(Axis::dp) != 0)
-    throw ConfigError(fmt::format("rl.prompts_per_rollout = {} does not divide over parallel.dp = {}",
-                                  rl.prompts_per_rollout, mesh.size(Axis::dp)));
-  if (rl.group_size < 2) throw ConfigError("rl.group_size = 1: an advantage needs at least 2 completions of a prompt");
-  if (rl.prompts_per_rollout / mesh.size(Axis::dp) * rl.group_size < rl.updates_per_rollout)
-    throw ConfigError(
-        fmt::format("rl.updates_per_rollout = {} is more than the completions of a rank", rl.updates_per_rollout));
   mesh.host(Axis::world).check_same("the problems of rl.tasks", scorer_.tasks().fingerprint());
   const Objective objective = objective_of(rl.objective);
   advantage_ = objective.advantage;
   whitens_ = objective.whitens;
-  model_ = make_model(*env.ops, options, mesh, *env.compute);
-  store_ = std::make_unique<ParameterStore>(*env.ops, model_->parameters(),
-                                            ParameterStore::Options{.pad_elements = ReductionRanks(mesh).bucket_pad()},
-                                            *env.compute);
-  train_step_ = std::make_unique<TrainStep>(*env.ops, model_->chunks(), *store_, mesh, options.optimizer,
-                                            options.run.dtype, *env.compute, *env.comm, schedule_of(options.parallel),
-                                            options.model.dim, options.parallel.recompute);
   if (rl.kl_beta != 0.0) reference_ = std::make_unique<ReferencePolicy>(env, options);
   const std::int64_t row_tokens = row_tokens_of(options);
-  engine_ = std::make_unique<RolloutEngine>(*env.ops, *model_, mesh, rl.slots, row_tokens + 1,
+  engine_ = std::make_unique<RolloutEngine>(*env.ops, *trained_.model, mesh, rl.slots, row_tokens + 1,
                                             cache_form(options.run.numerics), &tokenizer, *env.compute);
   ExperienceBatcher::Options batching;
-  batching.row_tokens = row_tokens;
-  batching.rows_per_batch = rl.rows_per_batch;
+  batching.rows = {.row_tokens = row_tokens,
+                   .rows_per_batch = rl.rows_per_batch,
+                   .acc = accumulation_dtype(options.run.dtype),
+                   .tp_size = mesh.size(Axis::tp)};
   batching.max_new_tokens = rl.max_new_tokens;
   batching.temperature = rl.temperature;
   batching.weights = objective.weights;
   batching.objective = {objective.policy, rl.clip_low, rl.clip_high, rl.ratio_bound, kl_in_reward_ ? 0.0 : rl.kl_beta};
-  batching.acc = accumulation_dtype(options.run.dtype);
-  batching.tp_size = mesh.size(Axis::tp);
   batcher_ = std::make_unique<ExperienceBatcher>(*env.ops, batching);
 }
 
 // ---- weights and state
 
-std::vector<NamedShard> PolicyTrainer::weight_shards() const {
-  auto shards = athanor::weight_shards(*store_);
-  for (NamedShard& state : state_shards(model_->states(), false)) shards.push_back(std::move(state));
-  return shards;
-}
-
 std::vector<NamedShard> PolicyTrainer::shards() const {
-  auto shards = train_step_->shards();
+  auto shards = trained_.step->shards();
   if (reference_)
     for (NamedShard& shard : reference_->shards()) shards.push_back(std::move(shard));
   return shards;
 }
 
 void PolicyTrainer::start_from_weights() {
-  train_step_->start();
-  if (reference_) reference_->copy_from(*model_, *store_);
+  trained_.step->start();
+  if (reference_) reference_->copy_from(*trained_.model, *trained_.store);
   steps_done_ = next_problem_ = update_of_rollout_ = 0;
 }
 
 std::map<std::string, std::string> PolicyTrainer::values() const {
   return {{"rl.next_problem", std::to_string(next_problem_)},
           {"rl.problems", std::to_string(scorer_.tasks().fingerprint())},
-          {"optimizer.state", train_step_->state()}};
+          {"optimizer.state", trained_.step->state()}};
 }
 
 void PolicyTrainer::restore(std::int64_t steps, const std::map<std::string, std::string>& values) {
@@ -125,8 +118,8 @@ void PolicyTrainer::restore(std::int64_t steps, const std::map<std::string, std:
   if (value("rl.problems") != std::to_string(scorer_.tasks().fingerprint()))
     throw ConfigError(
         "rl.tasks: the files of problems are not those this run began with; put them back, or start over");
-  train_step_->after_load();
-  train_step_->restore(value("optimizer.state"));
+  trained_.step->after_load();
+  trained_.step->restore(value("optimizer.state"));
   next_problem_ = std::stoll(value("rl.next_problem"));
   steps_done_ = steps;
   update_of_rollout_ = 0;
@@ -249,10 +242,10 @@ StepResult PolicyTrainer::update() {
   plan.step = steps_done_ + 1;
   plan.lr = lr_ = lr_schedule_.rate(plan.step, steps_done_);
   plan.bias_speed = 0.0;  // the router stays as pre-training balanced it
-  const StepResult result = train_step_->run(plan, built);
+  const StepResult result = trained_.step->run(plan, built);
   ++steps_done_;
   if (const std::int64_t every = options_.rl.reference_refresh; reference_ && every > 0 && steps_done_ % every == 0)
-    reference_->copy_from(*model_, *store_);
+    reference_->copy_from(*trained_.model, *trained_.store);
   return result;
 }
 

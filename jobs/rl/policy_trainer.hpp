@@ -15,9 +15,9 @@
 #include "jobs/rl/length_stages.hpp"
 #include "jobs/rl/reference_policy.hpp"
 #include "jobs/rl/rollout_tally.hpp"
+#include "jobs/trained_model.hpp"
 #include "parallel/rollout/advantage.hpp"
 #include "parallel/rollout/experience.hpp"
-#include "parallel/train_step.hpp"
 #include "src/optim/lr_schedule.hpp"
 
 namespace athanor {
@@ -37,7 +37,7 @@ class PolicyTrainer {
   /// Everything passed must outlive this. @throws ConfigError for options that do not fit together.
   PolicyTrainer(Environment& env, const JobOptions& options, const Tokenizer& tokenizer);
 
-  std::vector<NamedShard> weight_shards() const;
+  std::vector<NamedShard> weight_shards() const { return trained_.weight_shards(); }
   /// Policy, optimizer, biases, and the reference where there is one.
   std::vector<NamedShard> shards() const;
   /// New moments; the reference is the policy.
@@ -59,7 +59,6 @@ class PolicyTrainer {
   RolloutEngine& engine() { return *engine_; }
   /// As the rollouts sample.
   RolloutOptions sampling(std::int64_t group_size, std::uint64_t seed) const;
-  const ParameterStore& store() const { return *store_; }
 
  private:
   /// What an update learns from: rewards as advantages. Collective where the divergence is part of the reward.
@@ -73,10 +72,8 @@ class PolicyTrainer {
   bool whitens_ = false, kl_in_reward_;
   LengthStages length_stages_;
   LrSchedule lr_schedule_;
-  std::unique_ptr<MeshModel> model_;
-  std::unique_ptr<ParameterStore> store_;
+  TrainedModel trained_;
   std::unique_ptr<ReferencePolicy> reference_;  ///< where there is a divergence to keep small
-  std::unique_ptr<TrainStep> train_step_;
   std::unique_ptr<RolloutEngine> engine_;
   std::unique_ptr<ExperienceBatcher> batcher_;
   std::vector<Experience> experiences_;  ///< of this rank, shuffled

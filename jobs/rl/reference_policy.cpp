@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "jobs/trainer.hpp"
+#include "jobs/trained_model.hpp"
 #include "parallel/data/owned_slices.hpp"
 
 namespace athanor {

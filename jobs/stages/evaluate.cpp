@@ -13,7 +13,7 @@
 #include "jobs/initial_weights.hpp"
 #include "jobs/rl/benchmark.hpp"
 #include "jobs/rl/benchmark_summary.hpp"
-#include "jobs/trainer.hpp"
+#include "jobs/trained_model.hpp"
 #include "jobs/training_data.hpp"
 #include "parallel/data/zero_optimizer.hpp"
 #include "src/base/error.hpp"

@@ -3,19 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "src/base/error.hpp"
 
 namespace athanor {
-namespace {
-
-std::int64_t tokens_of(const Experience& experience) {
-  // The last token is a target only.
-  return static_cast<std::int64_t>(experience.prompt.size() + experience.completion.size()) - 1;
-}
-
-}  // namespace
 
 BatchTotals count(const std::vector<const Experience*>& batch) {
   BatchTotals totals;
@@ -27,148 +18,79 @@ BatchTotals count(const std::vector<const Experience*>& batch) {
   return totals;
 }
 
-ExperienceBatcher::ExperienceBatcher(Backend& ops, const Options& options) : ops_(ops), options_(options) {
-  if (options.rows_per_batch * options.row_tokens % options.tp_size != 0)
-    throw ConfigError(fmt::format("{} rows of {} tokens cannot be cut over parallel.tp = {}", options.rows_per_batch,
-                                  options.row_tokens, options.tp_size));
-}
-
-void ExperienceBatcher::pack(const std::vector<const Experience*>& batch) {
-  std::vector<std::size_t> order(batch.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return tokens_of(*batch[a]) > tokens_of(*batch[b]); });
-  rows_.clear();
-  places_.resize(batch.size());
-  std::vector<std::int64_t> used;
-  for (const std::size_t index : order) {
-    const std::int64_t length = tokens_of(*batch[index]);
-    if (length > options_.row_tokens)
-      throw ConfigError(fmt::format("a prompt with its completion has {} tokens, a row {}; raise rl.row_tokens", length,
-                                    options_.row_tokens));
-    std::size_t row = 0;
-    while (row < rows_.size() && used[row] + length > options_.row_tokens) ++row;
-    if (row == rows_.size()) {
-      rows_.emplace_back();
-      used.push_back(0);
-    }
-    rows_[row].push_back(index);
-    const auto per_batch = static_cast<std::size_t>(options_.rows_per_batch);
-    const std::int64_t first = static_cast<std::int64_t>(row % per_batch) * options_.row_tokens + used[row] +
-                               static_cast<std::int64_t>(batch[index]->prompt.size()) - 1;
-    places_[index] = {row / per_batch, static_cast<std::size_t>(first)};
-    used[row] += length;
-  }
-}
+ExperienceBatcher::ExperienceBatcher(Backend& ops, const Options& options)
+    : options_(options), packer_(ops, options.rows) {}
 
 std::int64_t ExperienceBatcher::micro_batches(const std::vector<const Experience*>& batch) {
-  pack(batch);
-  return (static_cast<std::int64_t>(rows_.size()) + options_.rows_per_batch - 1) / options_.rows_per_batch;
+  sequences_.clear();
+  places_.clear();
+  for (const Experience* experience : batch) sequences_.push_back({experience->prompt, experience->completion});
+  packer_.pack(sequences_);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    places_.push_back(packer_.place_of(i));
+    places_.back().first += batch[i]->prompt.size() - 1;
+  }
+  return packer_.num_micro_batches();
+}
+
+template <class F>
+Tensor ExperienceBatcher::per_token(const std::vector<const Experience*>& batch, std::size_t m, const F& number,
+                                    Stream& stream) const {
+  std::vector<double> values(static_cast<std::size_t>(packer_.tokens_per_batch()), 0.0);
+  for (std::size_t i = 0; i < batch.size(); ++i)
+    if (places_[i].micro_batch == m)
+      for (std::size_t k = 0; k < batch[i]->completion.size(); ++k) values[places_[i].first + k] = number(*batch[i], k);
+  return packer_.upload(values, stream);
 }
 
 std::vector<MicroBatch> ExperienceBatcher::build(const std::vector<const Experience*>& batch, const BatchTotals& totals,
                                                  std::int64_t num_micro_batches, Stream& stream) {
   std::vector<MicroBatch> list = build_scoring(batch, num_micro_batches, stream);
-  const auto tokens = static_cast<std::size_t>(options_.rows_per_batch * options_.row_tokens);
-  const Shape shape{static_cast<std::int64_t>(tokens)};
-  std::vector<double> weights(tokens), old(tokens), advantages(tokens), reference(tokens);
-  std::vector<std::int32_t> ids(tokens);
   const bool has_reference =
       std::any_of(batch.begin(), batch.end(), [](const auto* e) { return !e->ref_logprobs.empty(); });
-  const auto put = [&](const std::vector<double>& values) {
-    if (options_.acc == DType::f64) return upload_vector<double>(ops_, values, shape, stream);
-    const std::vector<float> narrow(values.begin(), values.end());
-    return upload_vector<float>(ops_, narrow, shape, stream);
+  const auto samples = static_cast<double>(std::max<std::int64_t>(1, totals.samples));
+  const auto tokens = static_cast<double>(std::max<std::int64_t>(1, totals.tokens));
+  const auto weight = [&](const Experience& e, std::size_t) {
+    if (e.masked) return 0.0;
+    if (options_.weights == PolicyWeights::by_sample) return 1.0 / (samples * static_cast<double>(e.completion.size()));
+    if (options_.weights == PolicyWeights::by_length)
+      return 1.0 / (samples * static_cast<double>(options_.max_new_tokens));
+    return 1.0 / tokens;
   };
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(packer_.tokens_per_batch()));
   for (std::size_t m = 0; m < list.size(); ++m) {
-    for (auto* values : {&weights, &old, &advantages, &reference}) std::fill(values->begin(), values->end(), 0.0);
-    std::fill(ids.begin(), ids.end(), -1);
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      const Experience& experience = *batch[i];
-      if (places_[i].micro_batch != m || experience.masked) continue;
-      const auto length = static_cast<double>(experience.completion.size());
-      const auto samples = static_cast<double>(std::max<std::int64_t>(1, totals.samples));
-      double weight = 1.0 / static_cast<double>(std::max<std::int64_t>(1, totals.tokens));
-      if (options_.weights == PolicyWeights::by_sample) weight = 1.0 / (samples * length);
-      if (options_.weights == PolicyWeights::by_length)
-        weight = 1.0 / (samples * static_cast<double>(options_.max_new_tokens));
-      for (std::size_t k = 0; k < experience.completion.size(); ++k) {
-        const std::size_t at = places_[i].first + k;
-        weights[at] = weight;
-        old[at] = experience.logprobs[k];
-        advantages[at] = experience.advantage;
-        ids[at] = static_cast<std::int32_t>(i);
-        if (has_reference) reference[at] = experience.ref_logprobs[k];
-      }
-    }
-    MicroBatch& micro_batch = list[m];
-    micro_batch.loss_weights_T = put(weights);
+    list[m].loss_weights_T = per_token(batch, m, weight, stream);
     MicroBatch::PolicyRows policy;
-    policy.old_logprobs_T = put(old);
-    policy.advantages_T = put(advantages);
-    if (has_reference) policy.ref_logprobs_T = put(reference);
-    policy.sequence_ids_T = upload_vector<std::int32_t>(ops_, ids, shape, stream);
+    policy.old_logprobs_T = per_token(
+        batch, m, [](const Experience& e, std::size_t k) { return e.logprobs[k]; }, stream);
+    policy.advantages_T = per_token(
+        batch, m, [](const Experience& e, std::size_t) { return e.advantage; }, stream);
+    if (has_reference)
+      policy.ref_logprobs_T = per_token(
+          batch, m, [](const Experience& e, std::size_t k) { return e.ref_logprobs[k]; }, stream);
+    std::fill(ids.begin(), ids.end(), -1);
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      if (places_[i].micro_batch == m && !batch[i]->masked)
+        std::fill_n(ids.begin() + static_cast<std::ptrdiff_t>(places_[i].first), batch[i]->completion.size(),
+                    static_cast<std::int32_t>(i));
+    policy.sequence_ids_T = packer_.upload_ids(ids, stream);
     policy.args = options_.objective;
-    micro_batch.policy = std::move(policy);
+    list[m].policy = std::move(policy);
   }
   return list;
 }
 
 std::vector<MicroBatch> ExperienceBatcher::build_scoring(const std::vector<const Experience*>& batch,
                                                          std::int64_t num_micro_batches, Stream& stream) {
-  if (num_micro_batches < micro_batches(batch))
-    throw Error(fmt::format("{} micro-batches were asked for, {} sequences need {}", num_micro_batches, batch.size(),
-                            micro_batches(batch)));
-  const std::int64_t length = options_.row_tokens;
-  const auto tokens = static_cast<std::size_t>(options_.rows_per_batch * length);
-  const Shape shape{static_cast<std::int64_t>(tokens)};
-  std::vector<MicroBatch> list(static_cast<std::size_t>(num_micro_batches));
-  std::vector<std::int32_t> ids(tokens), positions(tokens), begins(tokens), targets(tokens);
-  std::vector<double> weights(tokens);
-  for (std::size_t m = 0; m < list.size(); ++m) {
-    std::fill(ids.begin(), ids.end(), 0);
-    std::fill(targets.begin(), targets.end(), 0);
-    std::fill(positions.begin(), positions.end(), 0);
-    std::iota(begins.begin(), begins.end(), 0);  // a place without a token sees itself
-    std::fill(weights.begin(), weights.end(), 0.0);
-    for (std::int64_t r = 0; r < options_.rows_per_batch; ++r) {
-      const std::size_t row = m * static_cast<std::size_t>(options_.rows_per_batch) + static_cast<std::size_t>(r);
-      if (row >= rows_.size()) break;
-      auto at = static_cast<std::size_t>(r * length);
-      for (const std::size_t index : rows_[row]) {
-        const Experience& experience = *batch[index];
-        const std::size_t begin = at;
-        const auto token = [&](std::size_t i) {
-          return i < experience.prompt.size() ? experience.prompt[i]
-                                              : experience.completion[i - experience.prompt.size()];
-        };
-        for (std::size_t i = 0; i < static_cast<std::size_t>(tokens_of(experience)); ++i, ++at) {
-          ids[at] = token(i);
-          targets[at] = token(i + 1);
-          positions[at] = static_cast<std::int32_t>(i);
-          begins[at] = static_cast<std::int32_t>(begin);
-          weights[at] = i + 1 >= experience.prompt.size() ? 1.0 : 0.0;
-        }
-      }
-    }
-    const auto put = [&](const std::vector<std::int32_t>& values) {
-      return upload_vector<std::int32_t>(ops_, values, shape, stream);
-    };
-    MicroBatch& micro_batch = list[m];
-    micro_batch.tokens_T = put(ids);
-    micro_batch.targets_T = put(targets);
-    micro_batch.positions_T = put(positions);
-    micro_batch.key_begin_T = put(begins);
-    if (options_.acc == DType::f64) {
-      micro_batch.loss_weights_T = upload_vector<double>(ops_, weights, shape, stream);
-    } else {
-      const std::vector<float> narrow(weights.begin(), weights.end());
-      micro_batch.loss_weights_T = upload_vector<float>(ops_, narrow, shape, stream);
-    }
-    micro_batch.num_sequences = options_.rows_per_batch;
-    micro_batch.tokens_per_sequence = length;
-    micro_batch.temperature = options_.temperature;
-    micro_batch.balance_weight = 0.0;
+  if (const std::int64_t needed = micro_batches(batch); num_micro_batches < needed)
+    throw Error(
+        fmt::format("{} micro-batches were asked for, {} sequences need {}", num_micro_batches, batch.size(), needed));
+  std::vector<MicroBatch> list;
+  for (std::size_t m = 0; std::cmp_less(m, num_micro_batches); ++m) {
+    list.push_back(packer_.build(m, sequences_, stream));
+    list.back().loss_weights_T = per_token(
+        batch, m, [](const Experience&, std::size_t) { return 1.0; }, stream);
+    list.back().temperature = options_.temperature;
   }
   return list;
 }

@@ -1,7 +1,7 @@
 // Scored completions as micro-batches of a policy update.
 // Laws
-//  * Rows of a fixed length hold several sequences (prompt and completion), longest first into the first row with room;
-//    sequences see themselves only. Only completion tokens weigh anything.
+//  * A sequence is a prompt with its completion (parallel/packing lays them into rows). Only completion tokens weigh
+//    anything.
 //  * What a token weighs adds up over ranks and micro-batches to the normaliser of the objective (PolicyWeights), so it
 //    needs the sums over the whole global batch.
 //  * Ranks that share a pipeline or experts need as many micro-batches: those with fewer get empty ones.
@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "src/nn/exec_context.hpp"
+#include "parallel/packing/sequence_packer.hpp"
 
 namespace athanor {
 
@@ -39,14 +39,11 @@ BatchTotals count(const std::vector<const Experience*>& batch);
 class ExperienceBatcher {
  public:
   struct Options {
-    std::int64_t row_tokens = 256;      ///< length of a row
-    std::int64_t rows_per_batch = 16;   ///< rows of a micro-batch
+    SequencePacker::Options rows = {};
     std::int64_t max_new_tokens = 128;  ///< for by_length
     double temperature = 1.0;
     PolicyWeights weights = PolicyWeights::by_token;
     PolicyGradientArgs objective = {};
-    DType acc = DType::f32;
-    int tp_size = 1;  ///< rows of a micro-batch times row_tokens divide by it
   };
   ExperienceBatcher(Backend& ops, const Options& options);
 
@@ -60,18 +57,17 @@ class ExperienceBatcher {
   std::vector<MicroBatch> build_scoring(const std::vector<const Experience*>& batch, std::int64_t num_micro_batches,
                                         Stream& stream);
   /// Where the completion of batch[i] lies: micro-batch and the first of its losses.
-  struct Place {
-    std::size_t micro_batch, first;
-  };
-  Place place_of(std::size_t index) const { return places_[index]; }
+  SequencePacker::Place place_of(std::size_t index) const { return places_[index]; }
 
  private:
-  void pack(const std::vector<const Experience*>& batch);
+  /// One number for every completion token, 0 elsewhere.
+  template <class F>
+  Tensor per_token(const std::vector<const Experience*>& batch, std::size_t m, const F& number, Stream& stream) const;
 
-  Backend& ops_;
   Options options_;
-  std::vector<Place> places_;                   ///< of each experience's first completion token
-  std::vector<std::vector<std::size_t>> rows_;  ///< experiences of every row
+  SequencePacker packer_;
+  std::vector<TokenSequence> sequences_;
+  std::vector<SequencePacker::Place> places_;  ///< of each experience's first completion token
 };
 
 }  // namespace athanor

@@ -274,6 +274,12 @@ class Backend {
   virtual void cross_entropy_part_backward(Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& lse_T,
                                            const Tensor& local_targets_T, const Tensor& loss_weights_T,
                                            Stream& stream) = 0;
+  /// losses_T (acc) = KL(teacher || student) of the softmaxes, or KL(student || teacher) where `reverse`; where
+  /// dlogits_TV is defined, the gradient by logits_TV * loss_weights_T[t] (it may be logits' own tensor). Weight 0:
+  /// loss 0. Sources: Hinton et al. 2015 (arXiv 1503.02531); MiniLLM (arXiv 2306.08543).
+  virtual void distillation(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV,
+                            const Tensor& teacher_logits_TV, const Tensor& loss_weights_T, bool reverse,
+                            Stream& stream) = 0;
   /// weights_T = what cross_entropy's gradient is to be weighted with so that it is that of the policy objective, from
   /// losses_T = -log p. sums_8 (f64) += by PolicySum (a maximum for kPolicyLargestGap). Tokens of loss_weights_T 0 get
   /// weight 0. All but sums of one type (acc). ref_logprobs_T undefined: no reference. sequence_ids_T (i32, runs of

@@ -110,6 +110,43 @@ void TokenCrossEntropy::forward_policy(ExecContext& ctx, const Tensor& h_TD, Ten
   saved.dh_TD = ranks.sum_scatter(ctx, saved.dh_TD);
 }
 
+void TokenCrossEntropy::forward_distillation(ExecContext& ctx, const Tensor& h_TD, Tensor loss_1, Saved& saved) {
+  const MicroBatch& batch = ctx.batch;
+  const MicroBatch::TeacherRows& teacher = *batch.teacher;
+  if (head_.ranks().tp_size() > 1) throw Error("TokenCrossEntropy: a teacher's softmax is not cut over tp");
+  const std::int64_t tokens = h_TD.dim(0), rows_at_once = chunk_rows(head_.vocab_size(), chunk_logits_);
+  const Tensor hard_T = ctx.empty_acc({tokens}), soft_T = ctx.empty_acc({tokens});
+  const double hard_weight = teacher.hard_weight;
+  const double soft_weight = (1.0 - hard_weight) * teacher.temperature * teacher.temperature;
+  saved.dh_TD = ctx.empty(h_TD.shape());
+  for (std::int64_t begin = 0; begin < tokens; begin += rows_at_once) {
+    const std::int64_t end = std::min(begin + rows_at_once, tokens);
+    const Tensor h_chunk = h_TD.rows(begin, end), logits = tempered_logits(ctx, h_chunk);
+    const Tensor weights_T = batch.loss_weights_T.rows(begin, end);
+    const Tensor teacher_logits = (*teacher.logits)(ctx, teacher.hidden_TD.rows(begin, end));
+    const Tensor soft = ctx.ops.empty(logits.shape(), logits.dtype());
+    ctx.ops.copy(soft, logits, ctx.compute);
+    if (teacher.temperature != 1.0)
+      for (const Tensor& side : {soft, teacher_logits}) ctx.ops.scale(side, 1.0 / teacher.temperature, ctx.compute);
+    ctx.ops.distillation(soft_T.rows(begin, end), soft, soft, teacher_logits, weights_T, teacher.reverse, ctx.compute);
+    ctx.ops.cross_entropy(hard_T.rows(begin, end), logits, logits, batch.targets_T.rows(begin, end), weights_T,
+                          ctx.compute);
+    ctx.ops.scale(logits, hard_weight, ctx.compute);
+    ctx.ops.scale(soft, soft_weight / teacher.temperature, ctx.compute);  // by the logits before they were cooled
+    ctx.ops.add(logits, logits, soft, ctx.compute);
+    Tensor dlogits_TV = logits;
+    if (dlogits_TV.dtype() != ctx.dtype) {
+      dlogits_TV = ctx.empty(logits.shape());
+      ctx.ops.copy(dlogits_TV, logits, ctx.compute);
+    }
+    head_.backward(ctx, dlogits_TV, h_chunk, saved.dh_TD.rows(begin, end));
+  }
+  ctx.ops.scale(hard_T, hard_weight, ctx.compute);
+  ctx.ops.scale(soft_T, soft_weight, ctx.compute);
+  ctx.ops.weighted_sum(loss_1, hard_T, batch.loss_weights_T, ctx.compute);
+  ctx.ops.weighted_sum(loss_1, soft_T, batch.loss_weights_T, ctx.compute);
+}
+
 Tensor TokenCrossEntropy::backward_input(Saved& saved) {
   Tensor dh_TD = saved.dh_TD;
   saved.dh_TD = Tensor{};

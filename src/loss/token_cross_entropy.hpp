@@ -31,6 +31,9 @@ class TokenCrossEntropy {
                  Tensor loss_1, Saved& saved);
   /// A policy update on ctx.batch (training): sums_8 += by PolicySum. Keeps dh, adds dW.
   void forward_policy(ExecContext& ctx, const Tensor& h_TD, Tensor sums_8, Saved& saved);
+  /// Beside the targets a teacher (ctx.batch.teacher, training): loss_1 (f64) += as forward, of the mixed loss. Not cut
+  /// over tp. @throws Error where it is. Keeps dh, adds dW.
+  void forward_distillation(ExecContext& ctx, const Tensor& h_TD, Tensor loss_1, Saved& saved);
   /// The gradient of h_TD; the caller's from here on.
   Tensor backward_input(Saved& saved);
 

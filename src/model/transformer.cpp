@@ -190,6 +190,8 @@ Tensor Transformer::forward(ExecContext& ctx, int micro_batch, const Tensor& x_T
   if (!part_.has_head) return h_TD;
   if (batch.policy)
     loss_->forward_policy(ctx, h_TD, sums_.policy_8, saved.loss);
+  else if (batch.teacher)
+    loss_->forward_distillation(ctx, h_TD, sums_.loss_1, saved.loss);
   else
     loss_->forward(ctx, h_TD, batch.targets_T, batch.loss_weights_T, sums_.loss_1, saved.loss);
   saved.mtp_run = batch.mtp.size();

@@ -63,6 +63,10 @@ class Transformer final : public ModelChunk {
   Tensor evaluate(ExecContext& ctx, const Tensor& x_TD);
   /// The same for the whole model.
   Tensor token_losses(ExecContext& ctx) { return evaluate(ctx, Tensor{}); }
+  /// As evaluate, but the last chunk returns what its head takes: [T, D] behind the final norm.
+  Tensor hidden(ExecContext& ctx, const Tensor& x_TD) { return evaluate_hidden(ctx, x_TD); }
+  /// logits_TV (acc) of rows of that, of the vocabulary held here. On the chunk with the head.
+  Tensor logits_of(ExecContext& ctx, const Tensor& h_TD) { return head_->logits(ctx, h_TD); }
   /// logits_TV (acc) of ctx.batch, all at once: for small batches.
   Tensor logits(ExecContext& ctx);
   /// Runs rows against the cache and appends them to it: prefill and decode steps, mixed as one likes.

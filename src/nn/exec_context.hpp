@@ -9,6 +9,7 @@
 #pragma once
 
 #include <concepts>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -17,6 +18,8 @@
 #include "src/nn/recompute.hpp"
 
 namespace athanor {
+
+struct ExecContext;
 
 /// T = num_sequences * tokens_per_sequence / cp tokens on the device, with what the loss needs. Made by the data layer.
 struct MicroBatch {
@@ -49,6 +52,16 @@ struct MicroBatch {
     PolicyGradientArgs args;
   };
   std::optional<PolicyRows> policy;
+  /// A teacher's softmax beside the targets: the loss is hard_weight * cross entropy + (1 - hard_weight) *
+  /// temperature^2 * divergence at the temperature (the square keeps gradients as large: Hinton et al. 2015).
+  struct TeacherRows {
+    Tensor hidden_TD;  ///< behind the teacher's final norm, D its width
+    /// Its logits (acc) of a cut of these rows; must outlive the step.
+    const std::function<Tensor(ExecContext&, const Tensor& h_TD)>* logits = nullptr;
+    bool reverse = false;  ///< KL(student || teacher), which seeks the teacher's modes; else KL(teacher || student)
+    double temperature = 1.0, hard_weight = 0.0;
+  };
+  std::optional<TeacherRows> teacher;
   double balance_weight = 1.0;  ///< of the sequence-wise balance loss: sequences here / sequences of the global batch
 };
 

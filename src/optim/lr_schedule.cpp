@@ -15,6 +15,7 @@ std::vector<LrSegment> lr_segments(const LrOptions& options) {
   const double floor = options.floor_ratio;
   if (options.schedule == "constant") return {{constant, 1.0, 1.0, 1.0}};
   if (options.schedule == "linear") return {{linear, 1.0, 1.0, floor}};
+  if (options.schedule == "deepseek_r1_sft") return {{cosine, 1.0, 1.0, 0.1}};  // 5e-5 to 5e-6, students as well
   if (options.schedule == "cosine") return {{cosine, 1.0, 1.0, floor}};
   if (options.schedule == "wsd")  // warm-up, stable, decay: arXiv 2404.06395
     return {{constant, 1.0 - options.decay_fraction, 1.0, 1.0}, {linear, 1.0, 1.0, floor}};
@@ -26,7 +27,8 @@ std::vector<LrSegment> lr_segments(const LrOptions& options) {
   if (options.schedule == "deepseek_v2_lite")
     return {{constant, 0.8, 1.0, 1.0}, {constant, 0.9, 0.316, 0.316}, {constant, 1.0, 0.316 * 0.316, 0.316 * 0.316}};
   throw ConfigError(
-      fmt::format("optimizer.lr.schedule = '{}': choose constant, linear, cosine, wsd, deepseek_v3 or deepseek_v2_lite",
+      fmt::format("optimizer.lr.schedule = '{}': choose constant, linear, cosine, wsd, deepseek_v3, deepseek_v2_lite "
+                  "or deepseek_r1_sft",
                   options.schedule));
 }
 

@@ -20,7 +20,7 @@ struct AdamWOptions {
 };
 
 struct LrOptions {
-  std::string schedule = "cosine";  ///< constant, linear, cosine, wsd, deepseek_v3 or deepseek_v2_lite
+  std::string schedule = "cosine";  ///< constant, linear, cosine, wsd, deepseek_v3, deepseek_v2_lite or deepseek_r1_sft
   double peak = 3e-4;
   std::int64_t warmup_steps = 0;  ///< linear from 0; multiplies the schedule
   double floor_ratio = 0.1;       ///< linear, cosine, wsd: end value over peak

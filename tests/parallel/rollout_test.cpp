@@ -151,11 +151,11 @@ std::vector<std::vector<double>> training_logprobs(Job& job, const std::vector<R
   const auto list = experiences(given, completions);
   std::vector<const Experience*> batch;
   for (const Experience& experience : list) batch.push_back(&experience);
-  ExperienceBatcher batcher(*job.ops, {.row_tokens = 40,
-                                       .rows_per_batch = 4,
-                                       .temperature = temperature,
-                                       .acc = accumulation_dtype(job.model.dtype()),
-                                       .tp_size = job.mesh.size(Axis::tp)});
+  ExperienceBatcher batcher(*job.ops, {.rows = {.row_tokens = 40,
+                                                .rows_per_batch = 4,
+                                                .acc = accumulation_dtype(job.model.dtype()),
+                                                .tp_size = job.mesh.size(Axis::tp)},
+                                       .temperature = temperature});
   auto most = batcher.micro_batches(batch);
   if (job.mesh.size(Axis::ep) > 1) most = job.mesh.host(Axis::layer).max(most);
   std::vector<std::vector<double>> losses;
@@ -223,11 +223,9 @@ TEST(Rollout, PolicyUpdateIsTheSameOnEveryLayout) {
         for (const Experience& experience : list) all.push_back(&experience);
         for (std::size_t i = all.size() * rank / ranks; i < all.size() * (rank + 1) / ranks; ++i)
           mine.push_back(all[i]);
-        ExperienceBatcher batcher(*job.ops, {.row_tokens = 40,
-                                             .rows_per_batch = 2,
+        ExperienceBatcher batcher(*job.ops, {.rows = {.row_tokens = 40, .rows_per_batch = 2, .acc = DType::f64},
                                              .weights = PolicyWeights::by_sample,
-                                             .objective = {.objective = objective, .kl_beta = 0.05},
-                                             .acc = DType::f64});
+                                             .objective = {.objective = objective, .kl_beta = 0.05}});
         const std::int64_t batches = job.mesh.host(Axis::layer).max(batcher.micro_batches(mine));
         return job.step.run({.step = 1, .lr = 1e-3},
                             batcher.build(mine, count(all), std::max<std::int64_t>(batches, 2), *job.compute));

@@ -85,6 +85,8 @@ class CpuBackend final : public Backend {
                                const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) override;
   void cross_entropy(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& targets_T,
                      const Tensor& loss_weights_T, Stream& stream) override;
+  void distillation(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& teacher_logits_TV,
+                    const Tensor& loss_weights_T, bool reverse, Stream& stream) override;
   void cross_entropy_part(Tensor part_T2, const Tensor& logits_TV, const Tensor& local_targets_T,
                           Stream& stream) override;
   void cross_entropy_merge(Tensor losses_T, Tensor lse_T, const Tensor& parts_PT2, const Tensor& loss_weights_T,

@@ -1,7 +1,6 @@
-// The model in training: transformer, memory of its parameters, optimizer, schedules and the place in the data, as one
-// thing that takes a step, says its state and goes on from it. Law: everything that decides the next step is in the
-// parameters, in state() or in the options; so 20 steps, a restart and 20 more are 40 steps, bit for bit, on the same
-// layout.
+// Next-token training on text: a model, its optimizer and schedules and the place in the data, as one thing that takes
+// a step, says its state and goes on from it. Law: everything that decides the next step is in the parameters, in
+// state() or in the options; so 20 steps, a restart and 20 more are 40 steps, bit for bit, on the same layout.
 #pragma once
 
 #include <map>
@@ -12,25 +11,18 @@
 #include "io/dataset/micro_batch_builder.hpp"
 #include "io/dataset/mixture_dataset.hpp"
 #include "io/options/job_options.hpp"
-#include "parallel/mesh_model.hpp"
-#include "parallel/train_step.hpp"
+#include "jobs/trained_model.hpp"
 #include "src/optim/lr_schedule.hpp"
 #include "src/optim/token_schedules.hpp"
+#include "src/text/tokenizer.hpp"
 
 namespace athanor {
 
-SchedulePlan schedule_of(const ParallelOptions& options);
-/// The part of the model that this rank of the mesh trains.
-/// @param placements  of experts by layer, for inference; empty: in order.
-std::unique_ptr<MeshModel> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream,
-                                      std::map<std::string, ExpertPlacement> placements = {});
-
-class Trainer {
+class TextTrainer {
  public:
   /// Makes the model with room for gradients and moments; weights are unset until initialize() or a load.
-  /// `ops`, `mesh`, `data` and the streams must outlive this. @throws ConfigError for options that do not fit together.
-  Trainer(Backend& ops, ProcessMesh& mesh, const JobOptions& options, const MixtureDataset& data, std::int32_t eos_id,
-          std::int64_t tokenizer_vocab_size, Stream& compute, Stream& comm);
+  /// `env` and `data` must outlive this. @throws ConfigError for options that do not fit together.
+  TextTrainer(Environment& env, const JobOptions& options, const MixtureDataset& data, const Tokenizer& tokenizer);
 
   /// New weights from the seed.
   void initialize();
@@ -43,9 +35,9 @@ class Trainer {
   std::int64_t batch_sequences() const;         ///< of the next step
 
   /// Tensors of a checkpoint (model, optimizer, router biases) on this rank.
-  std::vector<NamedShard> shards() const { return train_step_->shards(); }
+  std::vector<NamedShard> shards() const { return trained_.shards(); }
   /// Model tensors alone, whole on this rank: for starting from another stage's weights.
-  std::vector<NamedShard> weight_shards() const;
+  std::vector<NamedShard> weight_shards() const { return trained_.weight_shards(); }
   /// To be called when shards() were read: `values` as values() gave them.
   /// @throws ConfigError when the data are not those of the checkpoint.
   void restore(std::int64_t steps, std::int64_t tokens, const std::map<std::string, std::string>& values);
@@ -54,27 +46,22 @@ class Trainer {
   /// State that is no tensor.
   std::map<std::string, std::string> values() const;
 
-  MeshModel& model() { return *model_; }
-  const ParameterStore& store() const { return *store_; }
-  const TrainStep& train_step() const { return *train_step_; }
+  MeshModel& model() { return *trained_.model; }
+  const ParameterStore& store() const { return *trained_.store; }
+  const TrainStep& train_step() const { return *trained_.step; }
   BatchLayout batch_layout() const { return layout_; }
 
  private:
   void build_micro_batches(std::int64_t sequences);
 
-  Backend& ops_;
-  ProcessMesh& mesh_;
+  Environment& env_;
   const MixtureDataset& data_;
   JobOptions options_;
-  Stream& compute_;
-  Stream& comm_;
   BatchLayout layout_;
   BatchRamp ramp_;
   std::int64_t run_tokens_;
   LrSchedule lr_schedule_;
-  std::unique_ptr<MeshModel> model_;
-  std::unique_ptr<ParameterStore> store_;
-  std::unique_ptr<TrainStep> train_step_;
+  TrainedModel trained_;
   std::vector<std::unique_ptr<MicroBatchBuilder>> builders_;  ///< one a micro-batch of the step
   std::vector<MicroBatch> micro_batches_;
   std::int64_t steps_done_ = 0, tokens_seen_ = 0, next_sample_ = 0;

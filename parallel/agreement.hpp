@@ -25,4 +25,7 @@ struct Outcome {
 /// Runs `work` on every rank. An exception becomes the outcome, the same on all ranks. Collective.
 Outcome attempt_together(HostGroup& ranks, const std::function<void()>& work);
 
+/// Runs `work` on rank 0 alone; what it throws, every rank throws, in the same words. Collective.
+void on_first_rank(HostGroup& ranks, const std::function<void()>& work);
+
 }  // namespace athanor

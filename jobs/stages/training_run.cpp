@@ -1,0 +1,117 @@
+#include "jobs/stages/training_run.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "jobs/initial_weights.hpp"
+#include "src/base/error.hpp"
+
+namespace athanor {
+
+TrainingRun::TrainingRun(StageContext& context)
+    : context_(context),
+      options_(context.options),
+      env_(context.environment),
+      folder_(context.folder.stage(context.name)),
+      leads_(context.world.rank() == 0) {}
+
+StageStatus TrainingRun::run() {
+  if (leads_) std::filesystem::create_directories(folder_);
+  build();
+  progress_.finish();
+  store_ = std::make_unique<CheckpointStore>(folder_ / "checkpoints", context_.world, *env_.ops,
+                                             CheckpointStore::Options{.keep_last = options_.run.keep_last});
+  const bool resumed = load();
+  first_step_ = steps_done();
+  if (leads_) metrics_.emplace(folder_ / "metrics.jsonl", first_step_);
+  describe(resumed);
+  const StageStatus status = loop();
+  progress_.finish();
+  return status;
+}
+
+bool TrainingRun::load() {
+  if (const auto state = store_->load_latest(shards(), *env_.compute)) {
+    restore(*state);
+    return true;
+  }
+  begin();
+  return false;
+}
+
+void TrainingRun::load_init(std::span<const NamedShard> weight_shards, const std::string& why) {
+  if (context_.stage.init.empty())
+    throw ConfigError("stage " + context_.name + ": `init` names no weights; " + why +
+                      ": give the name of an earlier stage, or a checkpoint folder");
+  load_initial_weights(context_, weight_shards);
+}
+
+StageStatus TrainingRun::loop() {
+  store_->prepare(shards());
+  began_ = Clock::now();
+  std::int64_t saved_step = first_step_ > 0 ? first_step_ : -1;
+  bool stopped = context_.stop.agreed(context_.world);
+  if (!stopped && first_step_ == 0) measure(Moment::before);
+  while (!stopped && steps_done() < total_steps()) {
+    const std::int64_t before = steps_done();
+    advance();
+    store_->poll();
+    const std::int64_t step = steps_done();
+    // advance() may take several steps at once.
+    const auto crossed = [&](std::int64_t every) { return every > 0 && before / every != step / every; };
+    if (crossed(options_.run.eval_every) && step < total_steps()) measure(Moment::between);
+    if (crossed(options_.run.save_every) && step < total_steps()) {
+      save();
+      saved_step = step;
+    }
+    stopped = context_.stop.agreed(context_.world);
+  }
+  const bool complete = steps_done() >= total_steps();
+  if (complete) {
+    measure(Moment::after);
+    // A checkpoint of the last step was made behind finish().
+    if (first_step_ < total_steps()) finish();
+  }
+  if (saved_step != steps_done()) save();
+  store_->finish();
+  progress_.finish();
+  conclude(complete);
+  return complete ? StageStatus::complete : StageStatus::interrupted;
+}
+
+void TrainingRun::save() {
+  RunState state;
+  state.stage = context_.name;
+  state.step = steps_done();
+  state.tokens = tokens_seen();
+  state.seed = options_.run.seed;
+  state.values = values();
+  state.config_text = context_.config_text;
+  const ProcessMesh& mesh = *env_.mesh;
+  state.layout_text = fmt::format("ranks {} pp {} dp {} cp {} tp {} ep {}", context_.world.size(), mesh.size(Axis::pp),
+                                  mesh.size(Axis::dp), mesh.size(Axis::cp), mesh.size(Axis::tp), mesh.size(Axis::ep));
+  store_->save(state, shards(), *env_.compute);
+}
+
+void TrainingRun::write_metrics(std::span<const Scalar> scalars) {
+  if (metrics_) metrics_->write(context_.name, steps_done(), scalars);
+}
+
+bool TrainingRun::is_logged() const {
+  return steps_done() % options_.run.log_every == 0 || steps_done() == total_steps();
+}
+
+std::string TrainingRun::time_left() const {
+  const auto done = static_cast<double>(std::max<std::int64_t>(1, steps_done() - first_step_));
+  return format_seconds(static_cast<double>(total_steps() - steps_done()) * seconds_since(began_) / done);
+}
+
+std::string TrainingRun::ending(bool complete) const {
+  return fmt::format("{}: {} after step {}: {:.1f} s here", context_.name,
+                     complete ? "complete" : "stopped by " + context_.stop.reason(), steps_done(),
+                     seconds_since(began_));
+}
+
+}  // namespace athanor
