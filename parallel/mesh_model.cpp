@@ -47,7 +47,7 @@ MeshModel::MeshModel(Backend& ops, ProcessMesh& mesh, const MeshModelOptions& op
     warning_ = spread_groups(config, placement, *nodes);
   }
   const bool embedding_is_shared =
-      chunk_rank.front() != chunk_rank.back() && (config.tied_head || config.mtp_depth > 0);
+      chunk_rank.front() != chunk_rank.back() && (config.head_is_embedding() || config.mtp_depth > 0);
   Transformer* embedding_of = nullptr;
   for (int chunk = 0; chunk < num_chunks_; ++chunk) {
     if (chunk_rank[static_cast<std::size_t>(chunk)] != mesh.coord(Axis::pp)) continue;
@@ -116,6 +116,16 @@ Tensor MeshModel::through_pipeline(ExecContext& ctx, const Shape& activations, c
 }
 
 Tensor MeshModel::token_losses(ExecContext& ctx) {
+  parts_.front()->require_head("token_losses", HeadKind::tokens);
+  return evaluate(ctx);
+}
+
+Tensor MeshModel::values(ExecContext& ctx) {
+  parts_.front()->require_head("values", HeadKind::scalar);
+  return evaluate(ctx);
+}
+
+Tensor MeshModel::evaluate(ExecContext& ctx) {
   return through_pipeline(ctx, {ctx.batch.tokens_T.dim(0) / mesh_.size(Axis::tp), config().dim},
                           [&](std::size_t i, const Tensor& x_TD) { return parts_[i]->evaluate(ctx, x_TD); });
 }

@@ -40,6 +40,9 @@ class MeshModel {
   /// The forward without a backward through all chunks (ctx.training = false): activations travel along pp. Collective
   /// over pp and the layer axis. @returns losses_T (acc, of the whole vocabulary) where the head is, else nothing.
   Tensor token_losses(ExecContext& ctx);
+  /// The same of a model with a scalar head: values_T (acc), its number at each token, where the head is. Collective
+  /// over pp and the layer axis. @throws Error where the head is one of tokens.
+  Tensor values(ExecContext& ctx);
 
   /// The same, but returns what the head takes, [T, D] behind the final norm (Transformer::logits_of goes on from it).
   Tensor hidden(ExecContext& ctx);
@@ -75,6 +78,7 @@ class MeshModel {
   std::string first_nonfinite(ExecContext& ctx) const;
 
  private:
+  Tensor evaluate(ExecContext& ctx);
   /// Runs the chunks of this rank in order, f(part, x), with messages of the given shape between ranks.
   template <class F>
   Tensor through_pipeline(ExecContext& ctx, const Shape& activations, const F& f);

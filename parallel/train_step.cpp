@@ -86,6 +86,8 @@ StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micr
   result.balance_loss = numbers_[kBalanceLoss];
   std::copy_n(numbers_.begin() + kPolicy, kNumPolicySums, result.policy.begin());
   result.policy[kPolicyLargestGap] = largest_gap;
+  std::copy_n(numbers_.begin() + kScalar, kNumScalarSums, result.scalar.begin());
+  result.loss += result.scalar[0];  // a scalar head has no other
   if (result.policy[kPolicyTokens] > 0.0) result.loss = result.policy[kPolicyLoss];
   result.grad_norm = std::sqrt(numbers_[kSquaredNorm]);
   result.tokens = integers_[0];
@@ -130,6 +132,7 @@ void TrainStep::read_sums(std::int64_t own_tokens) {
     double loss = 0.0, mtp_loss = 0.0, balance_loss = 0.0;
     float balance_loss_f32 = 0.0F;
     std::array<double, kNumPolicySums> policy{};
+    std::array<double, kNumScalarSums> scalar{};
   };
   static constexpr std::size_t kMaxChunks = 64;
   std::array<Read, kMaxChunks> reads{};
@@ -143,6 +146,8 @@ void TrainStep::read_sums(std::int64_t own_tokens) {
     read(reads[c].mtp_loss, sums.mtp_loss_1);
     if (sums.policy_8.defined())
       ops_.download(std::as_writable_bytes(std::span(reads[c].policy)), sums.policy_8, compute_);
+    if (sums.scalar_8.defined())
+      ops_.download(std::as_writable_bytes(std::span(reads[c].scalar)), sums.scalar_8, compute_);
     if (sums.balance_loss_1.dtype() == DType::f32)
       read(reads[c].balance_loss_f32, sums.balance_loss_1);
     else
@@ -161,6 +166,7 @@ void TrainStep::read_sums(std::int64_t own_tokens) {
     numbers_[kLoss] += reads[c].loss;
     numbers_[kMtpLoss] += reads[c].mtp_loss;
     for (std::size_t i = 0; i < kNumPolicySums; ++i) numbers_[kPolicy + i] += reads[c].policy[i];
+    for (std::size_t i = 0; i < kNumScalarSums; ++i) numbers_[kScalar + i] += reads[c].scalar[i];
     if (mesh_.coord(Axis::cp) == 0)
       numbers_[kBalanceLoss] += reads[c].balance_loss + static_cast<double>(reads[c].balance_loss_f32);
   }
@@ -226,6 +232,7 @@ void TrainStep::report_nonfinite(std::int64_t step, std::span<const MicroBatch> 
   std::string mine;
   const auto add = [&](std::string_view what) { mine += (mine.empty() ? "" : ", ") + std::string(what); };
   if (!std::isfinite(own[kLoss])) add(fmt::format("loss {}", own[kLoss]));
+  if (!std::isfinite(own[kScalar])) add(fmt::format("loss {}", own[kScalar]));
   if (!std::isfinite(own[kMtpLoss])) add(fmt::format("MTP loss {}", own[kMtpLoss]));
   if (!std::isfinite(own[kBalanceLoss])) add(fmt::format("balance loss {}", own[kBalanceLoss]));
   if (!own_gradient_is_finite()) add("gradient not finite");
@@ -241,7 +248,7 @@ void TrainStep::report_nonfinite(std::int64_t step, std::span<const MicroBatch> 
   if (nothing()) found = ranks.all_gather(std::string_view(first_bad_layer(micro_batches)));
   const auto hosts = ranks.all_gather(std::string_view(ranks.host_name()));
   std::string text = fmt::format("step {}: loss {}, squared gradient norm {}; nothing was updated.", step,
-                                 numbers_[kLoss], numbers_[kSquaredNorm]);
+                                 numbers_[kLoss] + numbers_[kScalar], numbers_[kSquaredNorm]);
   for (std::size_t rank = 0; rank < found.size(); ++rank)
     if (!found[rank].empty()) text += fmt::format(" Rank {} ({}): {}.", rank, hosts[rank], found[rank]);
   if (nothing()) text += " No rank finds it in its own numbers: the sum over ranks overflowed.";

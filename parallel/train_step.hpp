@@ -45,6 +45,7 @@ struct StepResult {
   double grad_norm = 0.0;     ///< before clipping
   bool clipped = false, skipped = false;
   std::array<double, kNumPolicySums> policy{};  ///< of a policy update, by PolicySum, over the global batch
+  std::array<double, kNumScalarSums> scalar{};  ///< of a scalar head, by PreferenceSum or ValueSum, likewise
   double expert_load_max_over_mean = 0.0;       ///< of the worst layer; 0 without experts
   std::int64_t tokens = 0;                      ///< of the global batch
 };
@@ -91,7 +92,8 @@ class TrainStep {
     kBalanceLoss,
     kSquaredNorm,
     kPolicy,
-    kNumNumbers = kPolicy + kNumPolicySums
+    kScalar = kPolicy + kNumPolicySums,
+    kNumNumbers = kScalar + kNumScalarSums
   };
 
   /// Starts the reduction of a bucket when its last gradient is complete, beside what is left of the backward.

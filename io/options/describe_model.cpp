@@ -66,7 +66,10 @@ void describe(OptionTable& table, ModelConfig& model) {
   table.add("inter_dim", model.inter_dim, "numbers", "SwiGLU width of a dense layer", kPositive);
   table.add("norm_eps", model.norm_eps, "number", "added to the mean square in RMSNorm");
   table.add("init_std", model.init_std, "number", "standard deviation of new matrices");
-  table.add("tied_head", model.tied_head, "the head is the embedding");
+  table.add("tied_head", model.tied_head, "the head of tokens is the embedding");
+  table.add_choice(
+      "head", model.head, {{"tokens", HeadKind::tokens}, {"scalar", HeadKind::scalar}},
+      "tokens: logits of the next token; scalar: one number a position, as reward models and critics have");
   describe_attention(table, model);
   describe_rope(table, model);
   describe_experts(table, model);

@@ -91,6 +91,36 @@ enum PolicySum : std::size_t {
   kNumPolicySums
 };
 
+/// What the losses of preferences add up over pairs (pairwise) or answers (pointwise).
+enum PreferenceSum : std::size_t {
+  kPreferenceLoss,       ///< weighted
+  kPreferenceCount,      ///< pairs or answers that count
+  kPreferenceRight,      ///< of them, those on their right side: the better one higher; a good one above 0, a bad below
+  kPreferenceGoodScore,  ///< scores of the better, or good, answers
+  kPreferenceGoodCount,
+  kPreferenceBadScore,
+  kPreferenceBadCount,
+  kNumPreferenceSums
+};
+
+/// What value_regression adds up over the tokens that count; V the value, R the return.
+enum ValueSum : std::size_t {
+  kValueLoss,     ///< weighted
+  kValueTokens,   ///< tokens
+  kValueClipped,  ///< tokens whose clipped value lost more: no gradient
+  kValueSum,      ///< V
+  kValueReturn,   ///< R
+  kValueReturnSquared,
+  kValueError,  ///< R - V
+  kValueErrorSquared,
+  kNumValueSums
+};
+
+/// What a scalar head's sums have room for; the loss is the first of either.
+inline constexpr std::size_t kNumScalarSums = 8;
+static_assert(kNumPreferenceSums <= kNumScalarSums && kNumValueSums <= kNumScalarSums);
+static_assert(std::size_t{kPreferenceLoss} == 0 && std::size_t{kValueLoss} == 0);
+
 struct AdamWArgs {
   double lr = 0.0, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.0;
   std::int64_t step = 1;  ///< 1 for the first update (bias correction)
@@ -289,6 +319,26 @@ class Backend {
                                const Tensor& sequence_ids_T, const PolicyGradientArgs& args, Stream& stream) = 0;
   /// out_1 (f64) += sum_t a_T[t] * b_T[t] (b undefined: 1), in a fixed order.
   virtual void weighted_sum(Tensor out_1, const Tensor& a_T, const Tensor& b_T, Stream& stream) = 0;
+
+  // ---- preferences and values: losses of a scalar head (preference.cpp). All acc but ids and sums; what has weight 0
+  // counts for nothing and has gradient 0.
+  /// Bradley-Terry on P pairs of N answers: pairs_P2 (i32) = {better, worse}, scores r and d = r_better - r_worse -
+  /// margin; sums_8 (f64) += by PreferenceSum, the loss being weight * (-log sigmoid(d) + centering * (r_better +
+  /// r_worse)^2); dscores_N = its gradient (0 for an answer of no pair). margins_P undefined: 0. Sources: InstructGPT
+  /// (arXiv 2203.02155) eq. 1; centering: Eisenstein et al. 2023 (arXiv 2312.09244) eq. 2; margin: Llama 2 (arXiv
+  /// 2307.09288) eq. 2.
+  virtual void pairwise_preference(Tensor dscores_N, Tensor sums_8, const Tensor& scores_N, const Tensor& pairs_P2,
+                                   const Tensor& margins_P, const Tensor& weights_P, double centering,
+                                   Stream& stream) = 0;
+  /// Binary cross-entropy of sigmoid(score) with labels_N in [0, 1]: sums_8 += by PreferenceSum, dscores_N = weight *
+  /// (sigmoid(score) - label).
+  virtual void pointwise_preference(Tensor dscores_N, Tensor sums_8, const Tensor& scores_N, const Tensor& labels_N,
+                                    const Tensor& weights_N, Stream& stream) = 0;
+  /// PPO's critic: sums_8 += by ValueSum, the loss of a token being weight * 0.5 * max((V - R)^2, (clip(V, old - clip,
+  /// old + clip) - R)^2); dvalues_T = its gradient, 0 where the clipped one is larger. clip 0: not clipped, and
+  /// old_values_T is not read (undefined does). Source: Schulman et al. 2017 as in openai/baselines ppo2.
+  virtual void value_regression(Tensor dvalues_T, Tensor sums_8, const Tensor& values_T, const Tensor& old_values_T,
+                                const Tensor& returns_T, const Tensor& weights_T, double clip, Stream& stream) = 0;
 
   // ---- optimizer (adamw.cpp)
   /// out_1 (f64) += sum of squares of x, in a fixed order that depends on x.numel() only.

@@ -223,6 +223,10 @@ Unit Sizes::block_of(const Inner& attention, const Inner& feed_forward) const {
 }
 
 std::int64_t Sizes::loss_transient() const {
+  if (c.head == HeadKind::scalar) {  // values and their gradient; the state and its gradient in the accumulation type
+    const std::int64_t converted = has_separate_acc() ? 2 * acc(rows * c.dim) : 0;
+    return 2 * acc(query_rows) + (layout_.tp > 1 ? acc(rows) : 0) + converted;
+  }
   const std::int64_t vocab = c.vocab_size / layout_.tp;
   const std::int64_t logits = std::min(TokenCrossEntropy::chunk_rows(vocab), query_rows) * vocab;
   return acc(logits) + (has_separate_acc() ? of(logits) : 0) + acc(query_rows) + 2 * gathered(c.dim);

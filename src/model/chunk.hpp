@@ -16,6 +16,7 @@ struct StepSums {
   Tensor balance_loss_1;  ///< acc: sequence-wise balance loss summed over layers, averaged over micro-batches by its
                           ///< weight
   Tensor policy_8;        ///< f64, by PolicySum; all zero where no policy is trained
+  Tensor scalar_8;  ///< f64, by PreferenceSum or ValueSum: of a scalar head, which has no other loss; else undefined
   std::vector<Tensor> expert_counts_E;  ///< i64, one per MoE layer (MTP modules last)
 };
 

@@ -23,6 +23,7 @@ double matrix_weights(const ModelConfig& config, bool with_mtp) {
         break;
       case Kind::embedding:  // the head, tied or not, is counted below
       case Kind::head:
+      case Kind::value_head:
       case Kind::router_bias:
       case Kind::norm:
       case Kind::bias:
@@ -30,7 +31,8 @@ double matrix_weights(const ModelConfig& config, bool with_mtp) {
     }
   }
   const auto heads = static_cast<double>(1 + (with_mtp ? config.mtp_depth : 0));
-  return weights + heads * static_cast<double>(config.vocab_size * config.dim);
+  const std::int64_t outputs = config.head == HeadKind::scalar ? 1 : config.vocab_size;
+  return weights + heads * static_cast<double>(outputs * config.dim);
 }
 
 double attention_flops(const ModelConfig& config, std::int64_t sequence_length, bool with_mtp) {

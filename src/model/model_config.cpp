@@ -108,6 +108,14 @@ void ModelConfig::validate() const {
   if (num_routed_experts > 0) validate_moe(*this);
   if (num_routed_experts == 0 || first_k_dense > 0) require_positive("inter_dim", inter_dim);
   require(mtp_depth >= 0, "mtp_depth", mtp_depth, "0 or more");
+  require(mtp_depth == 0 || head == HeadKind::tokens, "mtp_depth", mtp_depth,
+          "0 with model.head = scalar, which predicts no tokens");
+}
+
+ModelConfig with_scalar_head(ModelConfig config) {
+  config.head = HeadKind::scalar;
+  config.mtp_depth = 0;
+  return config;
 }
 
 }  // namespace athanor

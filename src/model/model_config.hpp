@@ -11,6 +11,8 @@
 namespace athanor {
 
 enum class AttentionKind : std::uint8_t { mla, gqa };
+/// What the last state becomes: logits of the next token, or one number (a reward model, a critic).
+enum class HeadKind : std::uint8_t { tokens, scalar };
 
 struct ModelConfig {
   std::int64_t vocab_size = 256;
@@ -19,7 +21,8 @@ struct ModelConfig {
   std::int64_t max_positions = 4096;  ///< rows of the rotary tables
   double norm_eps = 1e-6;
   double init_std = 0.006;
-  bool tied_head = false;
+  bool tied_head = false;  ///< of tokens: the head is the embedding
+  HeadKind head = HeadKind::tokens;
 
   AttentionKind attention = AttentionKind::mla;
   std::int64_t num_heads = 4;
@@ -48,6 +51,7 @@ struct ModelConfig {
   std::int64_t mtp_depth = 0;
 
   bool is_moe_layer(std::int64_t layer) const { return num_routed_experts > 0 && layer >= first_k_dense; }
+  bool head_is_embedding() const { return tied_head && head == HeadKind::tokens; }
   std::int64_t qk_head_dim() const {
     return attention == AttentionKind::mla ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
   }
@@ -55,5 +59,9 @@ struct ModelConfig {
   /// @throws ConfigError naming the key, the value and the values that would do.
   void validate() const;
 };
+
+/// The same layers with a scalar head in place of the unembedding, and without MTP modules, which predict tokens: the
+/// reward model and the critic of InstructGPT (arXiv 2203.02155, section 3.5).
+ModelConfig with_scalar_head(ModelConfig config);
 
 }  // namespace athanor

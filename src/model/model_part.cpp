@@ -38,7 +38,7 @@ std::string_view last_word(std::string_view name) { return name.substr(name.rfin
 
 bool is_replicated_over_tp(const LogicalTensor& tensor) {
   using Kind = LogicalTensor::Kind;
-  if (tensor.kind == Kind::norm || tensor.kind == Kind::router_weight) return true;
+  if (tensor.kind == Kind::norm || tensor.kind == Kind::router_weight || tensor.kind == Kind::value_head) return true;
   constexpr std::array<std::string_view, 3> kWhole = {"w_q_a", "w_kv_a", "eh_proj"};
   for (const std::string_view word : kWhole)
     if (last_word(tensor.name) == word) return true;
@@ -66,6 +66,11 @@ void LayoutSizes::validate(const ModelConfig& config) const {
   require_divides("tp", tp, "model.num_heads", config.num_heads);
   if (config.attention == AttentionKind::gqa) require_divides("tp", tp, "model.num_kv_heads", config.num_kv_heads);
   require_divides("tp", tp, "model.vocab_size", config.vocab_size);
+  if (config.head == HeadKind::scalar && cp > 1)
+    throw ConfigError(
+        fmt::format("parallel.cp = {}: wanted 1 with model.head = scalar, whose losses look at whole sequences; give "
+                    "the ranks to parallel.dp or parallel.tp",
+                    cp));
   const bool has_experts = config.num_routed_experts > 0;
   if (!has_experts || config.first_k_dense > 0) require_divides("tp", tp, "model.inter_dim", config.inter_dim);
   if (!has_experts) {
@@ -176,7 +181,7 @@ std::vector<HeldTensor> held_tensors(const ModelConfig& config, DType dtype, con
     const bool is_copy = tensor.kind == Kind::embedding && part.has_embedding_copy(config);
     if (!is_held(tensor, part) && !is_copy) continue;
     HeldTensor here{.numel = tensor.shape.numel(), .dtype = dtype, .is_copy = is_copy, .in_mtp = tensor.in_mtp};
-    if (tensor.kind == Kind::router_weight) here.dtype = accumulation_dtype(dtype);
+    if (tensor.kind == Kind::router_weight || tensor.kind == Kind::value_head) here.dtype = accumulation_dtype(dtype);
     if (tensor.kind == Kind::expert_matrix) {
       here.numel /= sizes.ep;
       here.reduced = ReducedOver::edp;

@@ -4,7 +4,8 @@
 //    modules, with a copy of the embedding when it needs one that it does not own (MTP, tied head).
 //  * Tensor: split over tp are the heads of attention (w_q, w_q_b, w_kv_b, w_k, w_v and their biases by rows, w_o by
 //    columns), the inner widths of FFN and shared expert, the vocabulary of embedding and head; all else is replicated
-//    (norms, w_q_a, w_kv_a, router, eh_proj). Source: Megatron-LM (Shoeybi et al. 2019; Korthikanti et al. 2022).
+//    (norms, w_q_a, w_kv_a, router, eh_proj, scalar head). Source: Megatron-LM (Shoeybi et al. 2019; Korthikanti et al.
+//    2022).
 //  * Experts: E/ep a rank, each whole.
 //  * Gradients are reduced, and the optimizer's state is cut, over dp*cp for what tp splits, dp*cp*tp for what it
 //    replicates, edp = dp*cp*tp/ep for experts, 2*dp*cp for an embedding that both ends of a pipeline hold.
@@ -37,7 +38,7 @@ struct ModelPart {
 
   /// MTP modules and a tied head read the embedding where they are: on another rank than the embedding a copy.
   bool shares_embedding(const ModelConfig& config) const {
-    return has_head != has_embedding && !ends_meet && (config.tied_head || config.mtp_depth > 0);
+    return has_head != has_embedding && !ends_meet && (config.head_is_embedding() || config.mtp_depth > 0);
   }
   bool has_embedding_copy(const ModelConfig& config) const { return has_head && shares_embedding(config); }
 };
@@ -75,7 +76,8 @@ struct HeldTensor {
 
 std::int64_t ranks_of(ReducedOver reduced, const LayoutSizes& sizes);
 
-/// The parameters (no router biases) of this part. @param dtype  of weights; routers are in its accumulation type.
+/// The parameters (no router biases) of this part. @param dtype  of weights; routers and scalar heads are in its
+/// accumulation type.
 std::vector<HeldTensor> held_tensors(const ModelConfig& config, DType dtype, const ModelPart& part,
                                      const LayoutSizes& sizes);
 

@@ -18,7 +18,7 @@ ParameterCount parameter_count(const ModelConfig& config) {
     const std::int64_t used =
         tensor.kind == Kind::expert_matrix ? numel / config.num_routed_experts * config.experts_per_token : numel;
     count.activated += used;
-    const bool is_lookup_only = tensor.kind == Kind::embedding && !config.tied_head;
+    const bool is_lookup_only = tensor.kind == Kind::embedding && !config.head_is_embedding();
     if (!is_lookup_only) count.activated_without_embedding += used;
   }
   return count;

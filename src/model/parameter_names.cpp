@@ -81,7 +81,12 @@ std::vector<LogicalTensor> logical_tensors(const ModelConfig& config) {
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer)
     add_block(page, "layers." + std::to_string(layer), config, config.is_moe_layer(layer));
   page.add("final_norm.weight", {config.dim}, Kind::norm);
-  if (!config.tied_head) page.add("head.weight", {config.vocab_size, config.dim}, Kind::head);
+  if (config.head == HeadKind::scalar) {
+    page.add("value_head.weight", {1, config.dim}, Kind::value_head);
+    page.add("value_head.bias", {1}, Kind::value_head);
+  } else if (!config.tied_head) {
+    page.add("head.weight", {config.vocab_size, config.dim}, Kind::head);
+  }
   page.begin_mtp();
   for (std::int64_t module = 0; module < config.mtp_depth; ++module) {
     const std::string prefix = "mtp." + std::to_string(module);

@@ -2,6 +2,7 @@
 // configuration; a test holds the layers to it. Checkpoints, import and export, counts and plans are made from it.
 //
 //   embedding.weight [V,D]                            head.weight [V,D] (absent when tied)     final_norm.weight [D]
+//   value_head.weight [1,D] value_head.bias [1] (scalar head, in place of head.weight)
 //   layers.L.attention_norm.weight [D]                layers.L.ffn_norm.weight [D]
 //   MLA  layers.L.attention.w_q [H(n+r),D], or .w_q_a [q_lora,D] .q_norm.weight [q_lora] .w_q_b [H(n+r),q_lora]
 //        layers.L.attention.w_kv_a [C+r,D] .kv_norm.weight [C] .w_kv_b [H(n+v),C] .w_o [D,Hv]
@@ -24,7 +25,17 @@
 namespace athanor {
 
 struct LogicalTensor {
-  enum class Kind : std::uint8_t { embedding, head, matrix, expert_matrix, router_weight, router_bias, norm, bias };
+  enum class Kind : std::uint8_t {
+    embedding,
+    head,
+    matrix,
+    expert_matrix,
+    router_weight,
+    router_bias,
+    norm,
+    bias,
+    value_head
+  };
   std::string name;
   Shape shape;
   Kind kind = Kind::matrix;

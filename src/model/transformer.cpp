@@ -14,6 +14,7 @@ struct Transformer::Slot {
   std::vector<Block::Saved> blocks;
   RmsNorm::Saved final_norm;
   TokenCrossEntropy::Saved loss;
+  ScalarLoss::Saved scalar_loss;
   std::vector<MtpModule::Saved> mtp;
   std::size_t mtp_run = 0;  ///< modules that ran in the forward
 };
@@ -71,7 +72,7 @@ Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, S
       rope_(ops, config.rope, config.rope_interleaved ? RopeLayout::interleaved : RopeLayout::half, rope_dim(config),
             config.max_positions, accumulation_dtype(dtype), stream),
       discarded_loss_1_(ops.empty({1}, DType::f64)) {
-  const bool head_needs_embedding = part.has_head && (config.tied_head || config.mtp_depth > 0);
+  const bool head_needs_embedding = part.has_head && (config.head_is_embedding() || config.mtp_depth > 0);
   if (part.has_embedding || (head_needs_embedding && !options.embedding_of)) {
     own_embedding_.emplace("embedding.weight", dtype, config.vocab_size, config.dim, config.init_std, ranks_);
     embedding_ = &*own_embedding_;
@@ -82,11 +83,16 @@ Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, S
   }
   if (part.has_head) {
     final_norm_.emplace("final_norm.weight", dtype, config.dim, config.norm_eps);
-    if (config.tied_head)
-      head_.emplace(embedding_->weight(), ranks_);
-    else
-      head_.emplace("head.weight", dtype, config.vocab_size, config.dim, config.init_std, ranks_);
-    loss_.emplace(*head_);
+    if (config.head == HeadKind::scalar) {
+      value_head_.emplace(dtype, config.dim, ranks_);
+      scalar_loss_.emplace(*value_head_);
+    } else {
+      if (config.tied_head)
+        head_.emplace(embedding_->weight(), ranks_);
+      else
+        head_.emplace("head.weight", dtype, config.vocab_size, config.dim, config.init_std, ranks_);
+      loss_.emplace(*head_);
+    }
   }
   const auto parts_of_layer = [&](const std::string& layer) {
     dispatchers_.push_back(options.make_dispatcher ? options.make_dispatcher(layer)
@@ -108,7 +114,7 @@ Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, S
       if (parameter->group == GradientGroup::whole) parameter->group = GradientGroup::cut;
   for (auto& block : blocks_) parameters_of_block_.push_back(block->parameters());
   for (auto& module : mtp_) parameters_of_mtp_.push_back(module->parameters());
-  parameters_of_head_ = parameters_of(final_norm_, head_);
+  parameters_of_head_ = parameters_of(final_norm_, head_, value_head_);
   parameters_of_embedding_ = parameters_of(own_embedding_);
   evaluation_slot_ = std::make_unique<Slot>(blocks_.size(), mtp_.size());
 
@@ -116,6 +122,7 @@ Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, S
   sums_.mtp_loss_1 = ops.empty({1}, DType::f64);
   sums_.balance_loss_1 = ops.empty({1}, accumulation_dtype(dtype));
   sums_.policy_8 = ops.empty({kNumPolicySums}, DType::f64);
+  if (value_head_) sums_.scalar_8 = ops.empty({kNumScalarSums}, DType::f64);
   const auto give_sums = [&](Block& block) {
     if (block.router() == nullptr) return;
     sums_.expert_counts_E.push_back(ops.empty({config_.num_routed_experts}, DType::i64));
@@ -188,6 +195,10 @@ Tensor Transformer::forward(ExecContext& ctx, int micro_batch, const Tensor& x_T
   const MicroBatch& batch = ctx.batch;
   Tensor h_TD = forward_hidden(ctx, x_TD, saved, nullptr);
   if (!part_.has_head) return h_TD;
+  if (scalar_loss_) {
+    scalar_loss_->forward(ctx, h_TD, sums_.scalar_8, saved.scalar_loss);
+    return {};
+  }
   if (batch.policy)
     loss_->forward_policy(ctx, h_TD, sums_.policy_8, saved.loss);
   else if (batch.teacher)
@@ -219,6 +230,10 @@ Tensor Transformer::backward(ExecContext& ctx, int micro_batch, Tensor dy_TD) {
   return backward_through(ctx, slot(micro_batch), std::move(dy_TD), Pass::both);
 }
 
+Tensor Transformer::head_gradient(Slot& saved) {
+  return scalar_loss_ ? scalar_loss_->backward_input(saved.scalar_loss) : loss_->backward_input(saved.loss);
+}
+
 Tensor Transformer::backward_through(ExecContext& ctx, Slot& saved, Tensor dy_TD, Pass pass) {
   const bool input = pass != Pass::weight, weight = pass != Pass::input;
   Tensor dh_TD = std::move(dy_TD);
@@ -235,7 +250,7 @@ Tensor Transformer::backward_through(ExecContext& ctx, Slot& saved, Tensor dy_TD
   }
   if (part_.has_head) {
     if (input) {
-      if (!dh_TD.defined()) dh_TD = loss_->backward_input(saved.loss);
+      if (!dh_TD.defined()) dh_TD = head_gradient(saved);
       dh_TD = final_norm_->backward_input(ctx, dh_TD, saved.final_norm);
     }
     if (weight) {
@@ -266,14 +281,39 @@ Tensor Transformer::evaluate_hidden(ExecContext& ctx, const Tensor& x_TD) {
 Tensor Transformer::evaluate(ExecContext& ctx, const Tensor& x_TD) {
   const Tensor h_TD = evaluate_hidden(ctx, x_TD);
   if (!part_.has_head) return h_TD;
+  if (value_head_) {
+    ValueHead::Saved nothing;
+    return value_head_->forward(ctx, h_TD, nothing).reshaped({ctx.batch.tokens_T.dim(0)});
+  }
   return loss_->forward(ctx, h_TD, ctx.batch.targets_T, ctx.batch.loss_weights_T, discarded_loss_1_,
                         evaluation_slot_->loss);
 }
 
-Tensor Transformer::logits(ExecContext& ctx) { return head_->logits(ctx, evaluate_hidden(ctx, Tensor{})); }
+void Transformer::require_head(const char* call, HeadKind wanted) const {
+  if (config_.head == wanted) return;
+  throw Error(fmt::format("Transformer::{}: wanted a model with model.head = {}, found {}", call,
+                          wanted == HeadKind::tokens ? "tokens" : "scalar",
+                          config_.head == HeadKind::tokens ? "tokens" : "scalar"));
+}
+
+Tensor Transformer::token_losses(ExecContext& ctx) {
+  require_head("token_losses", HeadKind::tokens);
+  return evaluate(ctx, Tensor{});
+}
+
+Tensor Transformer::values(ExecContext& ctx) {
+  require_head("values", HeadKind::scalar);
+  return evaluate(ctx, Tensor{});
+}
+
+Tensor Transformer::logits(ExecContext& ctx) {
+  require_head("logits", HeadKind::tokens);
+  return head_->logits(ctx, evaluate_hidden(ctx, Tensor{}));
+}
 
 Tensor Transformer::decode(ExecContext& caller, const DecodeRows& rows, KvCache& cache, const Tensor& x_RD) {
   if (caller.training) throw Error("Transformer::decode: wanted a context with training = false");
+  require_head("decode", HeadKind::tokens);
   ExecContext ctx = caller;
   ctx.decoding = true;
   Slot& scratch = *evaluation_slot_;
@@ -295,6 +335,11 @@ std::string Transformer::first_nonfinite_layer(ExecContext& ctx) {
   ExecContext look{ctx.ops, ctx.compute, ctx.comm, ctx.batch, ctx.dtype, false};
   FiniteProbe probe(look, 3 + 2 * blocks_.size() + mtp_.size());
   Tensor h_TD = forward_hidden(look, Tensor{}, *evaluation_slot_, &probe);
+  if (value_head_) {
+    ValueHead::Saved nothing;
+    probe.check("value_head", value_head_->forward(look, h_TD, nothing));
+    return probe.first_nonfinite();
+  }
   probe.check("head", loss_->forward(look, h_TD, look.batch.targets_T, look.batch.loss_weights_T, discarded_loss_1_,
                                      evaluation_slot_->loss));
   for (std::size_t k = 0; k < look.batch.mtp.size(); ++k) {
@@ -319,6 +364,7 @@ std::vector<Parameter*> Transformer::parameters() {
   for (auto& block : blocks_) append_parameters(list, *block);
   append_parameters(list, final_norm_);
   append_parameters(list, head_);
+  append_parameters(list, value_head_);
   for (auto& module : mtp_) append_parameters(list, *module);
   return list;
 }

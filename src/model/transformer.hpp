@@ -1,4 +1,5 @@
 // The model, or a run of its layers: embedding, blocks, final norm, head with its loss, MTP modules, as one ModelChunk.
+// The head gives logits of tokens, or one number a token (reward models, critics).
 // One class, described by ModelConfig, covers DeepSeek-V3/V2-Lite, Qwen2/2.5/3 and Llama-3.
 // T tokens, D model width, V vocabulary, R rows of a decode call.
 // Law: the context of I and W carries the micro-batch of F. Micro-batches in flight are told apart by number; a slot is
@@ -13,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "src/loss/scalar_loss.hpp"
 #include "src/loss/token_cross_entropy.hpp"
 #include "src/model/block.hpp"
 #include "src/model/chunk.hpp"
@@ -59,10 +61,13 @@ class Transformer final : public ModelChunk {
 
   /// The forward without a backward (ctx.training = false). Adds nothing to sums(). MTP modules do not run.
   /// @returns what the next chunk takes; of the last chunk losses_T (acc): -log p(target) of each token of ctx.batch, 0
-  /// where its loss weight is 0.
+  /// where its loss weight is 0; with a scalar head values_T (acc): its number at each token.
   Tensor evaluate(ExecContext& ctx, const Tensor& x_TD);
-  /// The same for the whole model.
-  Tensor token_losses(ExecContext& ctx) { return evaluate(ctx, Tensor{}); }
+  /// The same for the whole model. @throws Error when the head is of the other kind.
+  Tensor token_losses(ExecContext& ctx);
+  Tensor values(ExecContext& ctx);
+  /// @throws Error naming `call` where config().head is another. Of any chunk.
+  void require_head(const char* call, HeadKind wanted) const;
   /// As evaluate, but the last chunk returns what its head takes: [T, D] behind the final norm.
   Tensor hidden(ExecContext& ctx, const Tensor& x_TD) { return evaluate_hidden(ctx, x_TD); }
   /// logits_TV (acc) of rows of that, of the vocabulary held here. On the chunk with the head.
@@ -102,6 +107,8 @@ class Transformer final : public ModelChunk {
   /// From the last layer to the first: I of each, W of each, or both before the next.
   enum class Pass : std::uint8_t { input, weight, both };
   Tensor backward_through(ExecContext& ctx, Slot& saved, Tensor dy_TD, Pass pass);
+  /// What the backward begins with: the gradient of the state behind the final norm.
+  Tensor head_gradient(Slot& saved);
   void require_input(const char* call, const Tensor& x_TD, bool wanted) const;
   static void tell_ready(ExecContext& ctx, const std::vector<Parameter*>& parameters);
 
@@ -118,6 +125,8 @@ class Transformer final : public ModelChunk {
   std::optional<RmsNorm> final_norm_;  ///< these of the last chunk
   std::optional<LmHead> head_;
   std::optional<TokenCrossEntropy> loss_;
+  std::optional<ValueHead> value_head_;  ///< in place of head_ and loss_
+  std::optional<ScalarLoss> scalar_loss_;
   std::vector<std::unique_ptr<MtpModule>> mtp_;
   /// By whose W is the last to add to their gradients; kept, for lists allocate.
   std::vector<std::vector<Parameter*>> parameters_of_block_, parameters_of_mtp_;

@@ -62,6 +62,26 @@ struct MicroBatch {
     double temperature = 1.0, hard_weight = 0.0;
   };
   std::optional<TeacherRows> teacher;
+  /// A scalar head learns what is preferred: N answers, each scored by the value at one token. Answers that are
+  /// compared are in one micro-batch; every tensor undefined: a micro-batch without any. Weights are divided by what
+  /// the global batch holds.
+  struct PreferenceRows {
+    Tensor places_N;         ///< i32: token (of T) whose value is the answer's score, its last; distinct
+    Tensor pairs_P2;         ///< i32: answers (of N), the better one first
+    Tensor pair_margins_P;   ///< acc: by how much it is to be better; undefined: 0
+    Tensor pair_weights_P;   ///< acc
+    double centering = 0.0;  ///< weight of (sum of a pair's scores)^2
+    Tensor labels_N;         ///< acc: 1 good, 0 bad: pointwise, in place of pairs
+    Tensor label_weights_N;  ///< acc
+  };
+  std::optional<PreferenceRows> preference;
+  /// A scalar head learns values: tokens of loss_weights_T other than 0 count.
+  struct ValueRows {
+    Tensor old_values_T;  ///< acc: of the rollout, near which the clip keeps the new ones
+    Tensor returns_T;     ///< acc
+    double clip = 0.2;    ///< 0: not clipped
+  };
+  std::optional<ValueRows> value;
   double balance_weight = 1.0;  ///< of the sequence-wise balance loss: sequences here / sequences of the global batch
 };
 

@@ -22,6 +22,59 @@ CrossEntropy cross_entropy(const Values& logits_TV, const Ids& targets_T, const 
   return out;
 }
 
+ScalarLoss pairwise_preference(const Values& scores_N, const Ids& pairs_P2, const Values& margins_P,
+                               const Values& weights_P, double centering) {
+  ScalarLoss out{.gradient = Values(scores_N.size())};
+  for (std::size_t p = 0; p < weights_P.size(); ++p) {
+    if (weights_P[p] == 0.0) continue;
+    const auto better = static_cast<std::size_t>(pairs_P2[2 * p]),
+               worse = static_cast<std::size_t>(pairs_P2[2 * p + 1]);
+    const double d = scores_N[better] - scores_N[worse] - (margins_P.empty() ? 0.0 : margins_P[p]);
+    const double both = scores_N[better] + scores_N[worse];
+    // log(1 + exp(-d)) where exp does not overflow; -d to the last bit where it would.
+    out.loss += weights_P[p] * ((d < -700.0 ? -d : std::log1p(std::exp(-d))) + centering * both * both);
+    const double slope = -1.0 / (1.0 + std::exp(d));
+    out.gradient[better] += weights_P[p] * (slope + 2.0 * centering * both);
+    out.gradient[worse] += weights_P[p] * (-slope + 2.0 * centering * both);
+    out.count += 1.0;
+    if (scores_N[better] > scores_N[worse]) out.right += 1.0;
+  }
+  return out;
+}
+
+ScalarLoss pointwise_preference(const Values& scores_N, const Values& labels_N, const Values& weights_N) {
+  ScalarLoss out{.gradient = Values(scores_N.size())};
+  for (std::size_t n = 0; n < scores_N.size(); ++n) {
+    if (weights_N[n] == 0.0) continue;
+    const double s = scores_N[n], p = 1.0 / (1.0 + std::exp(-s));
+    const double log_p = s < -700.0 ? s : -std::log1p(std::exp(-s)), log_q = s > 700.0 ? -s : -std::log1p(std::exp(s));
+    out.loss -= weights_N[n] * (labels_N[n] * log_p + (1.0 - labels_N[n]) * log_q);
+    out.gradient[n] = weights_N[n] * (p - labels_N[n]);
+    out.count += 1.0;
+    if ((s > 0.0) == (labels_N[n] > 0.5)) out.right += 1.0;
+  }
+  return out;
+}
+
+ScalarLoss value_regression(const Values& values_T, const Values& old_values_T, const Values& returns_T,
+                            const Values& weights_T, double clip) {
+  ScalarLoss out{.gradient = Values(values_T.size())};
+  for (std::size_t t = 0; t < values_T.size(); ++t) {
+    if (weights_T[t] == 0.0) continue;
+    const double v = values_T[t], r = returns_T[t];
+    double clipped = v;
+    if (clip > 0.0) clipped = std::min(std::max(v, old_values_T[t] - clip), old_values_T[t] + clip);
+    const double own = (v - r) * (v - r), other = (clipped - r) * (clipped - r);
+    out.loss += weights_T[t] * 0.5 * std::max(own, other);
+    if (other > own)
+      out.right += 1.0;
+    else
+      out.gradient[t] = weights_T[t] * (v - r);
+    out.count += 1.0;
+  }
+  return out;
+}
+
 AdamW adamw(AdamW state, const Values& grad, double grad_scale, const AdamWArgs& args) {
   const auto step = static_cast<double>(args.step);
   for (std::size_t i = 0; i < grad.size(); ++i) {

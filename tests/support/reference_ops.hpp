@@ -123,6 +123,17 @@ struct CrossEntropy {
 };
 CrossEntropy cross_entropy(const Values& logits_TV, const Ids& targets_T, const Values& weights_T,
                            std::int64_t vocabulary);
+struct ScalarLoss {
+  double loss = 0.0, count = 0.0, right = 0.0;
+  Values gradient;
+};
+/// margins_P may be empty: 0.
+ScalarLoss pairwise_preference(const Values& scores_N, const Ids& pairs_P2, const Values& margins_P,
+                               const Values& weights_P, double centering);
+ScalarLoss pointwise_preference(const Values& scores_N, const Values& labels_N, const Values& weights_N);
+/// `right` counts the tokens whose clipped value lost more.
+ScalarLoss value_regression(const Values& values_T, const Values& old_values_T, const Values& returns_T,
+                            const Values& weights_T, double clip);
 struct AdamW {
   Values master, m, v;
 };

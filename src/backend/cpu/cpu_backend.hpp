@@ -97,6 +97,12 @@ class CpuBackend final : public Backend {
   void policy_gradient(Tensor weights_T, Tensor sums_8, const Tensor& losses_T, const Tensor& old_logprobs_T,
                        const Tensor& ref_logprobs_T, const Tensor& advantages_T, const Tensor& loss_weights_T,
                        const Tensor& sequence_ids_T, const PolicyGradientArgs& args, Stream& stream) override;
+  void pairwise_preference(Tensor dscores_N, Tensor sums_8, const Tensor& scores_N, const Tensor& pairs_P2,
+                           const Tensor& margins_P, const Tensor& weights_P, double centering, Stream& stream) override;
+  void pointwise_preference(Tensor dscores_N, Tensor sums_8, const Tensor& scores_N, const Tensor& labels_N,
+                            const Tensor& weights_N, Stream& stream) override;
+  void value_regression(Tensor dvalues_T, Tensor sums_8, const Tensor& values_T, const Tensor& old_values_T,
+                        const Tensor& returns_T, const Tensor& weights_T, double clip, Stream& stream) override;
   void weighted_sum(Tensor out_1, const Tensor& a_T, const Tensor& b_T, Stream& stream) override;
   void sum_squares(Tensor out_1, const Tensor& x, Stream& stream) override;
   void count_nonfinite(Tensor out_1, const Tensor& x, Stream& stream) override;

@@ -121,6 +121,23 @@ TEST(Reference, ComputesCrossEntropy) {
   EXPECT_TRUE(near(out.dlogits_TV, {1, -1, 0, 0}, kExact));
 }
 
+// Promise: two equal scores cost ln 2 and pull at each other with a half; a score of 0 costs ln 2 whatever its label;
+// of value and clipped value the worse counts, and the clipped one has no slope.
+TEST(Reference, ComputesScalarLosses) {
+  const auto pair = pairwise_preference({3, 3}, {0, 1}, {}, {2}, 0.0);
+  EXPECT_NEAR(pair.loss, 2 * std::log(2.0), 1e-15);
+  EXPECT_TRUE(near(pair.gradient, {-1, 1}, kExact));
+  const auto centred = pairwise_preference({3, 1}, {0, 1}, {2}, {1}, 0.5);
+  EXPECT_NEAR(centred.loss, std::log(2.0) + 8, 1e-14);
+  EXPECT_TRUE(near(centred.gradient, {3.5, 4.5}, kExact));
+  const auto label = pointwise_preference({0, 0}, {1, 0}, {1, 3});
+  EXPECT_NEAR(label.loss, 4 * std::log(2.0), 1e-15);
+  EXPECT_TRUE(near(label.gradient, {-.5, 1.5}, kExact));
+  const auto value = value_regression({2, 2, 2}, {2, 1, 1}, {1, 1, 3}, {1, 1, 1}, 0.25);
+  EXPECT_NEAR(value.loss, 0.5 * (1 + 1 + 1.75 * 1.75), 1e-15);
+  EXPECT_TRUE(near(value.gradient, {1, 1, 0}, kExact));
+}
+
 // Promise: the first AdamW step moves by lr * sign(g) (eps aside) after decay by lr * wd.
 TEST(Reference, TakesAnAdamWStep) {
   const AdamWArgs args{.lr = 0.1, .beta1 = 0.9, .beta2 = 0.95, .eps = 0.0, .weight_decay = 0.5, .step = 1};
