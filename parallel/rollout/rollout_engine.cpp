@@ -102,7 +102,7 @@ bool RolloutEngine::append(Active& active, Completion& completion, std::int32_t 
   completion.end = Completion::End::stop;
   if (std::find(options.stop_ids.begin(), options.stop_ids.end(), token) != options.stop_ids.end()) return true;
   if (!options.stop_strings.empty()) {
-    active.tail += tokenizer_->token_bytes(token);
+    if (token < tokenizer_->vocab_size()) active.tail += tokenizer_->token_bytes(token);  // the model's may be padded
     std::size_t longest = 0;
     for (const std::string& stop : options.stop_strings) {
       longest = std::max(longest, stop.size());

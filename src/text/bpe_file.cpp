@@ -66,7 +66,7 @@ json to_json(const BpeTokenizer& tokenizer) {
   const auto written = [&](std::int32_t id) { return to_alphabet(model.tokens[static_cast<std::size_t>(id)]); };
   for (const Merge& merge : model.merges) merges.push_back(written(merge.left) + " " + written(merge.right));
   for (const SpecialToken& token : model.special_tokens)
-    special.push_back({{"name", token.name}, {"text", token.text}, {"id", token.id}});
+    special.push_back({{"name", token.name}, {"text", token.text}, {"id", token.id}, {"said", token.is_said}});
   return {{"format", kFormat},
           {"version", kVersion},
           {"kind", "bpe"},
@@ -104,7 +104,7 @@ BpeModel from_json(const json& file) {
     model.merges.push_back({id(left, merge), id(right, merge), id(left + right, merge)});
   }
   for (const json& token : file.at("special_tokens"))
-    model.special_tokens.push_back({token.at("name"), token.at("text"), token.at("id")});
+    model.special_tokens.push_back({token.at("name"), token.at("text"), token.at("id"), token.value("said", false)});
   return model;
 }
 

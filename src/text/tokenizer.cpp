@@ -23,13 +23,21 @@ std::vector<SpecialToken> default_special_tokens() {
           {"fim_hole", "<｜fim▁hole｜>"},
           {"fim_end", "<｜fim▁end｜>"},
           {"user", "<｜User｜>"},
-          {"assistant", "<｜Assistant｜>"}};
+          {"assistant", "<｜Assistant｜>"},
+          {"think", "<think>", -1, true},
+          {"end_think", "</think>", -1, true},
+          {"im_start", "<|im_start|>"},
+          {"im_end", "<|im_end|>"},
+          {"start_header", "<|start_header_id|>"},
+          {"end_header", "<|end_header_id|>"},
+          {"eot", "<|eot_id|>"}};
 }
 
 Tokenizer::Tokenizer(std::string kind, std::vector<std::string> tokens, std::vector<SpecialToken> special_tokens,
                      std::string_view rules)
     : kind_(std::move(kind)), tokens_(std::move(tokens)), special_tokens_(std::move(special_tokens)) {
   is_special_.assign(tokens_.size(), false);
+  is_hidden_.assign(tokens_.size(), false);
   std::set<std::string_view> names, texts;
   for (const SpecialToken& token : special_tokens_) {
     if (token.id < 0)
@@ -42,10 +50,12 @@ Tokenizer::Tokenizer(std::string kind, std::vector<std::string> tokens, std::vec
     if (id >= tokens_.size()) {
       tokens_.resize(id + 1);
       is_special_.resize(id + 1, false);
+      is_hidden_.resize(id + 1, false);
     }
     if (!tokens_[id].empty()) throw DataError(fmt::format("special token {}: id {} is taken", token.name, token.id));
     tokens_[id] = token.text;
     is_special_[id] = true;
+    is_hidden_[id] = !token.is_said;
   }
   std::string content = fmt::format("{}\n{}\n{}\n", kind_, rules.size(), rules);
   for (std::size_t id = 0; id < tokens_.size(); ++id)
@@ -112,7 +122,7 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool show_speci
   for (const std::int32_t id : ids) {
     if (id < 0 || id >= vocab_size())
       text += kReplacementCharacter;
-    else if (show_special || !is_special_[static_cast<std::size_t>(id)])
+    else if (show_special || !is_hidden_[static_cast<std::size_t>(id)])
       text += tokens_[static_cast<std::size_t>(id)];
   }
   return text;

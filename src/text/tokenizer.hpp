@@ -2,7 +2,8 @@
 //  * Text is well-formed UTF-8; encode refuses or mends anything else. decode(encode(text)) == text, byte for byte.
 //  * Special tokens stand for no text. They come out of encode only when asked for (EncodeOptions::allow_special), so
 //    text from outside cannot forge one. They have a name ("eos") by which the program knows them and a text
-//    ("<｜end▁of▁sentence｜>") by which files write them.
+//    ("<｜end▁of▁sentence｜>") by which files write them. Some are part of what an assistant says (`</think>`): these
+//    show in the text of a completion, where the others do not.
 //  * content_hash() names the whole behaviour: two tokenizers of one hash give the same ids. Token files keep it.
 //  * One object may be used by several threads at once.
 #pragma once
@@ -20,10 +21,13 @@ struct SpecialToken {
   std::string name;  ///< "eos"
   std::string text;  ///< "<｜end▁of▁sentence｜>"
   std::int32_t id = -1;
+  bool is_said = false;  ///< part of what an assistant says: decode always shows it
   friend bool operator==(const SpecialToken&, const SpecialToken&) = default;
 };
 
-/// bos, eos, pad, fim_begin, fim_hole, fim_end, user, assistant with DeepSeek-V3's texts and no ids yet.
+/// No ids yet: bos, eos, pad, fim_begin, fim_hole, fim_end, user, assistant with DeepSeek-V3's texts; think, end_think
+/// with DeepSeek-R1's, which are said; im_start, im_end of ChatML; start_header, end_header, eot of Llama 3. All that
+/// the layouts of chat_template.hpp ask for, at the price of a row of the embedding each.
 std::vector<SpecialToken> default_special_tokens();
 
 struct EncodeOptions {
@@ -41,7 +45,8 @@ class Tokenizer {
   void encode(std::string_view text, std::vector<std::int32_t>& ids, const EncodeOptions& options = {}) const;
   std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
-  /// The bytes of the tokens in a row. Special tokens show as their text or not at all; an id outside the vocabulary (a
+  /// The bytes of the tokens in a row. Special tokens show as their text, or, without `show_special`, only those that
+  /// are said (SpecialToken::is_said): what rewards and people read of a completion. An id outside the vocabulary (a
   /// model's vocabulary may be padded) shows as U+FFFD.
   std::string decode(std::span<const std::int32_t> ids, bool show_special = true) const;
 
@@ -77,8 +82,8 @@ class Tokenizer {
   void encode_with_special(std::string_view text, std::vector<std::int32_t>& ids) const;
 
   std::string kind_;
-  std::vector<std::string> tokens_;  ///< special ones included
-  std::vector<bool> is_special_;
+  std::vector<std::string> tokens_;           ///< special ones included
+  std::vector<bool> is_special_, is_hidden_;  ///< by id; hidden: special and not said
   std::vector<SpecialToken> special_tokens_;  ///< by id
   std::vector<std::size_t> longest_first_;    ///< of special_tokens_, by text: the order in which they are tried
   std::uint64_t content_hash_ = 0;

@@ -36,7 +36,7 @@ TEST(BpeTrainer, TooLittleText) {
   } catch (const ConfigError& error) {
     EXPECT_NE(std::string(error.what()).find("vocabulary of 259 tokens only"), std::string::npos) << error.what();
   }
-  EXPECT_THROW(BpeTrainer({.vocab_size = 263}), ConfigError);
+  EXPECT_THROW(BpeTrainer({.vocab_size = 270}), ConfigError);
 }
 
 /// Recounts every pair before each merge.

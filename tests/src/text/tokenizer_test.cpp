@@ -22,11 +22,13 @@ std::string message_of(F&& call) {
 TEST(ByteTokenizer, IdsAreBytes) {
   const ByteTokenizer tokenizer;
   EXPECT_EQ(tokenizer.encode("aé"), (std::vector<std::int32_t>{0x61, 0xC3, 0xA9}));
-  EXPECT_EQ(tokenizer.vocab_size(), 264);
+  EXPECT_EQ(tokenizer.vocab_size(), 271);
   EXPECT_EQ(tokenizer.bos_id(), 256);
   EXPECT_EQ(tokenizer.eos_id(), 257);
   EXPECT_EQ(tokenizer.special("fim_begin"), 259);
   EXPECT_EQ(tokenizer.special("assistant"), 263);
+  EXPECT_EQ(tokenizer.special("end_think"), 265);
+  EXPECT_EQ(tokenizer.special("eot"), 270);
 }
 
 // Any well-formed text comes back byte for byte, NUL and special tokens' texts included.
@@ -51,6 +53,16 @@ TEST(Tokenizer, SpecialTokensOnRequestOnly) {
   EXPECT_EQ(tokenizer.decode(parsed, false), "xy<｜");
 }
 
+// The text of a completion shows the tags of a reasoning, which are said, and hides the ends of turns and documents.
+TEST(Tokenizer, CompletionsShowWhatIsSaid) {
+  const ByteTokenizer tokenizer;
+  const std::vector<std::int32_t> completion{tokenizer.special("think"),     'a',
+                                             tokenizer.special("end_think"), 'b',
+                                             tokenizer.special("im_end"),    tokenizer.eos_id()};
+  EXPECT_EQ(tokenizer.decode(completion, false), "<think>a</think>b");
+  EXPECT_EQ(tokenizer.decode(completion), "<think>a</think>b<|im_end|><｜end▁of▁sentence｜>");
+}
+
 // What is no UTF-8 is refused with its offset, or mended on request.
 TEST(Tokenizer, RefusesWhatIsNotUtf8) {
   const ByteTokenizer tokenizer;
@@ -64,10 +76,10 @@ TEST(Tokenizer, UnknownNamesAndIds) {
   const ByteTokenizer tokenizer;
   EXPECT_EQ(message_of<ConfigError>([&] { tokenizer.special("sep"); }),
             "the byte tokenizer has no special token named sep; it has: bos, eos, pad, fim_begin, fim_hole, "
-            "fim_end, user, assistant");
+            "fim_end, user, assistant, think, end_think, im_start, im_end, start_header, end_header, eot");
   EXPECT_FALSE(tokenizer.has_special("sep"));
   EXPECT_EQ(tokenizer.decode(std::vector<std::int32_t>{'a', 400, -1, 'b'}), "a\uFFFD\uFFFDb");
-  EXPECT_THROW(tokenizer.token_bytes(264), Error);
+  EXPECT_THROW(tokenizer.token_bytes(271), Error);
 }
 
 // Bits per byte count the bytes of text tokens and none for special ones.
@@ -82,7 +94,7 @@ TEST(Tokenizer, TextBytes) {
 TEST(Tokenizer, ContentHashIsStable) {
   EXPECT_EQ(ByteTokenizer().content_hash(), ByteTokenizer().content_hash());
   EXPECT_EQ(load_tokenizer("byte")->content_hash(), ByteTokenizer().content_hash());
-  EXPECT_EQ(ByteTokenizer().content_hash(), 6062881172971057806U);
+  EXPECT_EQ(ByteTokenizer().content_hash(), 13418174079648781414U);
 }
 
 // A file that is not there is the user's to mend.
