@@ -26,7 +26,8 @@ std::string plain_form(std::string_view text) {
 }
 
 /// In the short template what stands behind the mark is the answer, whatever '>' means elsewhere.
-std::string_view text_with_answer(std::string_view completion) {
+std::string_view text_with_answer(const RewardSample& sample) {
+  const std::string_view completion = part_with_answer(sample);
   const bool is_short =
       completion.starts_with('>') || (completion.starts_with('(') && completion.find(")>") != completion.npos);
   return is_short ? extract_answer(completion).value_or(completion) : completion;
@@ -35,7 +36,7 @@ std::string_view text_with_answer(std::string_view completion) {
 }  // namespace
 
 bool give_same_text(const RewardSample& a, const RewardSample& b) {
-  const auto first = extract_answer(a.completion), second = extract_answer(b.completion);
+  const auto first = extract_answer(a), second = extract_answer(b);
   return first && second && plain_form(*first) == plain_form(*second);
 }
 
@@ -72,13 +73,9 @@ bool AnswerChecks::give_same_answer(const RewardSample& a, const RewardSample& b
 AnswerChecks all_answer_checks() {
   AnswerChecks checks;
   checks.add(
-      "math",
-      [](const RewardSample& sample) {
-        return is_right_math_answer(text_with_answer(sample.completion), sample.answer);
-      },
+      "math", [](const RewardSample& sample) { return is_right_math_answer(text_with_answer(sample), sample.answer); },
       [](const RewardSample& a, const RewardSample& b) {
-        const auto first = extract_math_answer(text_with_answer(a.completion)),
-                   second = extract_math_answer(text_with_answer(b.completion));
+        const auto first = extract_math_answer(text_with_answer(a)), second = extract_math_answer(text_with_answer(b));
         return first && second && compare_math_answers(*first, *second) == MathVerdict::equal;
       });
   checks.add("exact", is_exact_answer);
@@ -93,7 +90,7 @@ AnswerChecks all_answer_checks() {
 std::optional<bool> is_exact_answer(const RewardSample& sample) {
   const std::string wanted = plain_form(sample.answer);
   if (wanted.empty()) return std::nullopt;
-  const auto answer = extract_answer(sample.completion);
+  const auto answer = extract_answer(sample);
   return answer && plain_form(*answer) == wanted;
 }
 

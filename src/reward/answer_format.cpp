@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "src/reward/answer_extraction.hpp"
+
 namespace athanor {
 namespace {
 
@@ -39,9 +41,17 @@ bool answer_ends(std::string_view text, std::size_t from) {
   return false;
 }
 
+bool is_r1_answer(std::string_view text) {
+  constexpr std::string_view kMiddle = "\n</think>\n\n";
+  const std::size_t middle = text.find(kMiddle);
+  return middle != std::string_view::npos && count(text, "</think>") == 1 && count(text, "<think>") == 0 &&
+         !trimmed_text(text.substr(0, middle)).empty() && !trimmed_text(text.substr(middle + kMiddle.size())).empty();
+}
+
 }  // namespace
 
 std::optional<double> FormatReward::score(const RewardSample& sample) const {
+  if (layout_ == AnswerLayout::r1) return is_r1_answer(sample.completion) ? 1.0 : 0.0;
   const auto from = begin_of_answer(sample.completion);
   return from && answer_ends(sample.completion, *from) ? 1.0 : 0.0;
 }

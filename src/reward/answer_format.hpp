@@ -6,11 +6,19 @@
 
 namespace athanor {
 
-/// 1 when the text begins with the two blocks `<think>`, `</think>`, `<answer>`, `</answer>`, each tag on a line of its
-/// own; else 0. Lines after the last tag do no harm; text before the first does.
+/// tags: what R1-Zero is asked for; r1: R1's chat layout, whose prompt holds the opening tag.
+enum class AnswerLayout : std::uint8_t { tags, r1 };
+
+/// tags: 1 when the text begins with the two blocks `<think>`, `</think>`, `<answer>`, `</answer>`, each tag on a line
+/// of its own; else 0. Lines after the last tag do no harm; text before the first does.
+/// r1: 1 for "{reasoning}\n</think>\n\n{summary}", neither of them blank, with this one tag once and no `<think>`.
 class FormatReward final : public Reward {
  public:
+  explicit FormatReward(AnswerLayout layout = AnswerLayout::tags) : layout_(layout) {}
   std::optional<double> score(const RewardSample& sample) const override;
+
+ private:
+  AnswerLayout layout_;
 };
 
 /// As FormatReward, and the answer holds a fenced block of the language (```python, also as the beginning of a longer

@@ -12,7 +12,7 @@ struct Cluster {
 };
 
 bool same_answer(const RewardSample& first, const RewardSample& other, const AnswerChecks& checks) {
-  if (extract_answer(first.completion) == extract_answer(other.completion)) return true;
+  if (extract_answer(first) == extract_answer(other)) return true;
   try {
     return checks.give_same_answer(first, other);
   } catch (...) {  // a check that fails on what a model wrote says nothing of it
@@ -28,7 +28,7 @@ AnswerVote vote_on_answers(std::span<const RewardSample> group, std::span<const 
   std::vector<Cluster> clusters;
   for (std::size_t i = 0; i < group.size(); ++i) {
     const bool is_right = right[i].value_or(false);
-    const auto answer = extract_answer(group[i].completion);
+    const auto answer = extract_answer(group[i]);
     vote.clusters.emplace_back();
     if (!is_right && (!answer || answer->empty())) continue;
     std::size_t c = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "src/base/error.hpp"
+#include "src/reward/answer_extraction.hpp"
 #include "src/reward/code_block.hpp"
 #include "src/sandbox/messages.hpp"
 #include "src/sandbox/system_programs.hpp"
@@ -83,9 +84,9 @@ std::optional<Program> CodeReward::program_of(const RewardSample& sample) const 
   } else if (language != "python") {
     throw Error("code reward: language '" + language + "' of the sample is neither python nor cpp");
   }
-  auto code = last_code_block(sample.completion, language);
+  auto code = last_code_block(part_with_answer(sample), language);
   if (!code && program.kind == ProgramKind::cpp)
-    code = last_code_block(sample.completion, language == "cpp" ? "c++" : "cpp");
+    code = last_code_block(part_with_answer(sample), language == "cpp" ? "c++" : "cpp");
   if (!code) return std::nullopt;
   program.source = *code;
   for (const TestCase& test : sample.tests) program.inputs.push_back(test.input);

@@ -142,7 +142,7 @@ std::string countdown_text(const CountdownProblem& problem) {
 std::optional<CountdownVerdict> judge_countdown(const RewardSample& sample) {
   const auto problem = parse_countdown(sample.answer);
   if (!problem) return std::nullopt;
-  const auto answer = extract_answer(sample.completion);
+  const auto answer = extract_answer(sample);
   if (!answer) return CountdownVerdict::no_answer;
   return reaches_target(*answer, *problem) ? CountdownVerdict::right : CountdownVerdict::wrong;
 }

@@ -79,7 +79,11 @@ void register_all_rewards(RewardRegistry& registry, AnswerChecks answer_checks) 
                [](SpecOptions& options) { return std::make_unique<CodeFormatReward>(options.text("language", "")); });
   registry.add("cosine", [checks](SpecOptions& options) { return make_cosine(options, checks); });
   registry.add("countdown", [](SpecOptions&) { return std::make_unique<CountdownReward>(); });
-  registry.add("format", [](SpecOptions&) { return std::make_unique<FormatReward>(); });
+  registry.add("format", [](SpecOptions& options) {
+    const std::vector<std::string> layouts{"tags", "r1"};
+    const bool r1 = options.word("layout", "tags", layouts) == "r1";
+    return std::make_unique<FormatReward>(r1 ? AnswerLayout::r1 : AnswerLayout::tags);
+  });
   registry.add("language_consistency", [](SpecOptions&) { return std::make_unique<LanguageConsistencyReward>(); });
   registry.add("length", [checks](SpecOptions&) { return std::make_unique<LengthReward>(checks); });
   registry.add("reasoning_steps", [](SpecOptions&) { return std::make_unique<ReasoningStepsReward>(); });

@@ -33,6 +33,9 @@ struct RewardSample {
   std::string code_language{};          ///< of the program asked for ("python", "cpp"); empty: none in particular
   std::int64_t prompt_id = 0;           ///< completions with the same id are siblings
   std::int64_t completion_tokens = -1;  ///< -1: not known
+  /// The prompt holds the opening `<think>` (R1's layout): all of the completion before `</think>` is reasoning, and
+  /// without one there is no answer yet.
+  bool begins_in_thinking = false;
 };
 
 /// A score and, where there is something to say, why it is what it is.

@@ -35,6 +35,18 @@ TEST(Format, RefusesTheRest) {
     EXPECT_EQ(scored("format", text), 0.0) << text;
 }
 
+// R1's layout: a reasoning, the one closing tag on its line, a blank line, a summary; the opening tag is the prompt's.
+TEST(Format, TakesR1Layout) {
+  EXPECT_EQ(scored("format:layout=r1", "2+2=4.\n</think>\n\nThe answer is 4."), 1.0);
+  EXPECT_EQ(scored("format:layout=r1", "a\n\nb\n</think>\n\nc\n\nd\n"), 1.0);
+  for (const char* text :
+       {"", "a", "a\n</think>\n\n", "\n</think>\n\nb", " \n</think>\n\nb", "a</think>\n\nb", "a\n</think>\nb",
+        "<think>\na\n</think>\n\nb", "a\n</think>\n\nb\n</think>\n\nc", "a\n</think>\n\nb<think>"})
+    EXPECT_EQ(scored("format:layout=r1", text), 0.0) << text;
+  EXPECT_EQ(scored("format:layout=tags", kGood), 1.0);
+  EXPECT_EQ(scored("format:layout=r1", kGood), 0.0);
+}
+
 // Each tag counts a quarter, and only once in a text.
 TEST(TagCount, CountsEachTagOnce) {
   EXPECT_EQ(scored("tag_count", kGood), 1.0);
@@ -69,6 +81,50 @@ TEST(ExtractAnswer, FindsTheLastBlock) {
   EXPECT_EQ(extract_answer("(5>3;6>5)>6"), "6");
   EXPECT_EQ(extract_answer("6"), std::nullopt);
   EXPECT_EQ(extract_answer("<answer></answer>"), "");
+}
+
+// In R1's layout the summary says the answer, in a sentence, a box or alone on its line; the reasoning never does.
+TEST(ExtractAnswer, ReadsTheSummary) {
+  const auto answer = [](const std::string& summary) {
+    return extract_answer("So 9>8. The answer is 7. \\boxed{7}\n</think>\n\n" + summary);
+  };
+  EXPECT_EQ(answer("The answer is 16."), "16");
+  EXPECT_EQ(answer("The answer is -9.5. It is below 0."), "-9.5");
+  EXPECT_EQ(answer("答案是16。"), "16");
+  EXPECT_EQ(answer("最终答案为：木水人。"), "木水人");
+  EXPECT_EQ(answer("#### 16"), "16");
+  EXPECT_EQ(answer("Well, \\boxed{\\frac{1}{2}} it is."), "\\frac{1}{2}");
+  EXPECT_EQ(answer("The answer is 3. No, the answer is 4."), "4");
+  EXPECT_EQ(answer("16"), "16");
+  EXPECT_EQ(answer("It is 16,\nor 17"), std::nullopt);
+  EXPECT_EQ(answer(""), std::nullopt);
+  EXPECT_EQ(answer("The answer is"), "The answer is");
+  EXPECT_EQ(extract_answer("The answer is 7."), "7");
+  EXPECT_EQ(extract_answer("3<5, so 5>3. The answer is 5."), "5");
+}
+
+// While a completion that began inside the reasoning has not closed it, nothing in it is an answer, whatever it looks
+// like: not for exact texts, not for mathematics, not for countdown.
+TEST(ExtractAnswer, NeverReadsTheReasoning) {
+  const AnswerChecks checks = all_answer_checks();
+  const auto right = [&](const std::string& check, const std::string& text, const std::string& reference) {
+    RewardSample sample = completion(text, reference);
+    sample.reward_name = check;
+    sample.begins_in_thinking = true;
+    return checks.is_right(sample).value();
+  };
+  for (const char* check : {"exact", "math"}) {
+    EXPECT_TRUE(right(check, "19-3=16.\n</think>\n\nThe answer is 16.", "16"));
+    EXPECT_TRUE(right(check, "19-3=16.\n</think>\n\n答案是16。", "16"));
+    EXPECT_TRUE(right(check, "19-3=17.\n</think>\n\n\\boxed{16}", "16"));
+    EXPECT_FALSE(right(check, "The answer is 16.\n</think>\n\nThe answer is 17.", "16"));
+    EXPECT_FALSE(right(check, "The answer is 16.\n</think>\n\n", "16"));
+    EXPECT_FALSE(right(check, "The answer is 16.", "16"));
+    EXPECT_FALSE(right(check, "\\boxed{16}", "16"));
+    EXPECT_FALSE(right(check, "<answer>16</answer>", "16"));
+  }
+  EXPECT_TRUE(right("countdown", "2+6=8.\n</think>\n\nThe answer is (2+6)*3.", "24 from 2 3 6"));
+  EXPECT_FALSE(right("countdown", "The answer is (2+6)*3.", "24 from 2 3 6"));
 }
 
 // Thinking ends where the model says it ends.
