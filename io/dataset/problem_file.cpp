@@ -1,12 +1,10 @@
 #include "io/dataset/problem_file.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <span>
 
+#include "io/dataset/bad_lines.hpp"
 #include "io/dataset/jsonl_reader.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
@@ -42,7 +40,8 @@ std::vector<PromptMessage> messages_of(const json& list, const std::string& plac
   std::vector<PromptMessage> messages;
   for (const json& item : list) {
     if (!item.is_object()) wrong_type(place, name, "a list of {role, content}", item);
-    messages.push_back({text_field(item, place, "role"), text_field(item, place, "content")});
+    messages.push_back({text_field(item, place, "role"), text_field(item, place, "content"),
+                        text_field(item, place, "reasoning_content")});
   }
   if (messages.empty()) throw ConfigError(fmt::format("{}: {}: a list without messages", place, name));
   return messages;
@@ -147,7 +146,6 @@ RewardSample parse_reward_sample(const json& object, const std::string& place) {
 }
 
 std::vector<Problem> read_problems(const std::string& path, const ProblemFields& fields, const BadLines& bad_lines) {
-  constexpr std::size_t kNamedLines = 10;
   std::vector<Problem> problems;
   std::vector<std::string> bad;
   JsonlReader reader(path);
@@ -163,17 +161,8 @@ std::vector<Problem> read_problems(const std::string& path, const ProblemFields&
       bad.emplace_back(error.what());
     }
   }
-  const std::size_t lines = problems.size() + bad.size();
-  if (lines == 0) throw ConfigError(path + ": no problem in it");
-  if (static_cast<double>(bad.size()) > bad_lines.max_share * static_cast<double>(lines)) {
-    const std::span<const std::string> named(bad.data(), std::min(bad.size(), kNamedLines));
-    throw ConfigError(fmt::format("{}: {} of {} lines cannot be used, more than the {:g} % allowed:\n  {}{}", path,
-                                  bad.size(), lines, 100.0 * bad_lines.max_share, fmt::join(named, "\n  "),
-                                  bad.size() > named.size() ? "\n  ..." : ""));
-  }
-  if (problems.empty()) throw ConfigError(fmt::format("{}: none of its {} lines can be used", path, lines));
-  if (bad_lines.report)
-    for (const std::string& message : bad) bad_lines.report(message);
+  if (problems.empty() && bad.empty()) throw ConfigError(path + ": no problem in it");
+  settle_bad_lines(path, problems.size(), bad, bad_lines.max_share, bad_lines.report);
   return problems;
 }
 

@@ -7,12 +7,11 @@
 #include <vector>
 
 #include "src/reward/reward.hpp"
+#include "src/text/chat_template.hpp"
 
 namespace athanor {
 
-struct PromptMessage {
-  std::string role, content;
-};
+using PromptMessage = ChatMessage;
 
 struct Problem {
   std::string prompt;                     ///< the question alone, without a template; messages: the last user's
