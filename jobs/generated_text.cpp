@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "io/checkpoint/durable.hpp"
+#include "io/dataset/conversation_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 #include "src/task/task_text.hpp"
@@ -73,10 +74,27 @@ void write_tasks(const TaskText& tasks, const std::filesystem::path& file) {
   replace_text_file(file, lines);
 }
 
+/// Conversations, a line each, as io/dataset/conversation_file.hpp reads them.
+void write_chats(const TaskText& chats, const std::filesystem::path& file) {
+  std::string lines;
+  for (std::uint64_t number = 0; std::ssize(lines) < chats.options().bytes; ++number) {
+    TaskChat chat = chats.chat(number);
+    Conversation conversation;
+    conversation.messages = std::move(chat.messages);
+    conversation.answer = chat.problem.answer;
+    conversation.language = chat.problem.language;
+    conversation.task = chat.problem.task;
+    conversation.provenance =
+        nlohmann::json{{"stage", "generated"}, {"problem", number}, {"correct", chat.correct}}.dump();
+    lines += conversation_line(conversation) + "\n";
+  }
+  replace_text_file(file, lines);
+}
+
 }  // namespace
 
 std::filesystem::path write_generated_text(const std::string& name, const std::filesystem::path& folder) {
-  constexpr std::string_view kTasks = "tasks(";
+  constexpr std::string_view kTasks = "tasks(", kChats = "chats(";
   if (name == "tales") {
     const auto file = folder / "tales.txt";
     if (!std::filesystem::exists(file)) write_tales(file);
@@ -88,7 +106,15 @@ std::filesystem::path write_generated_text(const std::string& name, const std::f
     if (!std::filesystem::exists(file)) write_tasks(tasks, file);
     return file;
   }
-  throw ConfigError("generated:" + name + " is not known; there are generated:tales and generated:tasks(TASK, ...)");
+  if (name.starts_with(kChats) && name.ends_with(')')) {
+    const TaskText chats(name.substr(kChats.size(), name.size() - kChats.size() - 1), TaskTextKind::chats);
+    const auto file = folder / fmt::format("chats-{:016x}.jsonl", stable_hash(name));
+    if (!std::filesystem::exists(file)) write_chats(chats, file);
+    return file;
+  }
+  throw ConfigError("generated:" + name +
+                    " is not known; there are generated:tales, generated:tasks(TASK, ...) and, for conversations, "
+                    "generated:chats(TASK, ...)");
 }
 
 }  // namespace athanor

@@ -7,9 +7,10 @@
 namespace athanor {
 
 /// Writes the text named `name` into `folder`: "tales" (1 MB of small stories with sums and counts in them) or
-/// "tasks(ARGUMENTS)" (problems with solutions, see src/task/task_text.hpp; a document a line of .jsonl). The same
-/// bytes each time; a file that is there already is left alone. @returns the file. @throws ConfigError listing the
-/// names there are; DataError
+/// "tasks(ARGUMENTS)" (problems with solutions, see src/task/task_text.hpp; a document a line of .jsonl) or
+/// "chats(ARGUMENTS)" (the same as conversations, see io/dataset/conversation_file.hpp). The same bytes each time; a
+/// file that is there already is left alone. @returns the file. @throws ConfigError listing the names there are;
+/// DataError
 std::filesystem::path write_generated_text(const std::string& name, const std::filesystem::path& folder);
 
 }  // namespace athanor

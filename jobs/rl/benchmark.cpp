@@ -127,7 +127,7 @@ BenchmarkResult run_benchmark(ProcessMesh& mesh, const ProblemScorer& scorer, Ro
     const std::size_t first = p * samples;
     std::vector<RewardSample> group;
     for (std::size_t i = first; i < first + samples; ++i)
-      group.push_back(reward_sample(drawn.problems[p], scored.texts[i], std::ssize(drawn.completions[i].tokens)));
+      group.push_back(scorer.sample(drawn.problems[p], scored.texts[i], std::ssize(drawn.completions[i].tokens)));
     const auto number = drawn.first + static_cast<std::int64_t>(p) - options.problems.first;
     if (counts)
       note_problem(table, static_cast<std::size_t>(number), group, std::span(scored.right).subspan(first, samples),

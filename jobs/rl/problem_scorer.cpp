@@ -9,6 +9,12 @@
 namespace athanor {
 namespace {
 
+std::optional<ChatTemplate> make_chat(PromptTemplate form, const Tokenizer& tokenizer) {
+  const auto layout = chat_layout_of(form);
+  if (!layout) return std::nullopt;
+  return std::optional<ChatTemplate>(std::in_place, *layout, tokenizer);
+}
+
 RewardSet make_rewards(const std::string& specs) {
   if (specs.empty()) return RewardSet(std::vector<RewardSet::Member>{});
   RewardRegistry registry;
@@ -22,6 +28,8 @@ ProblemScorer::ProblemScorer(const ProblemScorerOptions& options, const Tokenize
     : tokenizer_(tokenizer),
       behind_eos_(options.behind_eos),
       template_(parse_prompt_template(options.prompt_template)),
+      chat_(make_chat(template_, tokenizer)),
+      checks_(all_answer_checks()),
       tasks_(make_tasks(options)),
       rewards_(make_rewards(options.rewards)) {}
 
@@ -49,14 +57,28 @@ TaskMixture ProblemScorer::make_tasks(const ProblemScorerOptions& options) const
 }
 
 RolloutPrompt ProblemScorer::prompt(const Problem& problem, std::int64_t id) const {
+  if (chat_) return {id, chat_->prompt(conversation_of(problem))};
   RolloutPrompt prompt{id, {}};
   if (behind_eos_) prompt.tokens.push_back(tokenizer_.eos_id());
   tokenizer_.encode(render_prompt(template_, problem), prompt.tokens);
   return prompt;
 }
 
+RewardSample ProblemScorer::sample(const Problem& problem, std::string_view completion,
+                                   std::int64_t completion_tokens) const {
+  RewardSample sample = reward_sample(problem, completion, completion_tokens);
+  sample.begins_in_thinking = template_ == PromptTemplate::r1;
+  return sample;
+}
+
+std::vector<std::int32_t> ProblemScorer::stop_ids() const {
+  const std::int32_t eos = tokenizer_.eos_id();
+  if (chat_ && chat_->end_id() != eos) return {chat_->end_id(), eos};
+  return {eos};
+}
+
 std::vector<std::string> ProblemScorer::stop_strings() const {
-  if (template_ == PromptTemplate::marks) return {};
+  if (chat_ || template_ == PromptTemplate::marks) return {};
   return {"</answer>"};
 }
 
@@ -68,15 +90,13 @@ ScoredGroups ProblemScorer::score(std::span<const Problem> problems, std::span<c
   for (std::size_t i = 0; i < problems.size() * siblings; ++i) {
     scored.texts.push_back(tokenizer_.decode(completions[i].tokens, false));
     const auto tokens = static_cast<std::int64_t>(completions[i].tokens.size());
-    samples.push_back(reward_sample(problems[i / siblings], scored.texts.back(), tokens));
+    samples.push_back(sample(problems[i / siblings], scored.texts.back(), tokens));
   }
   const RewardSet::Begun begun = rewards_.begin(samples);  // programs run while the rest is scored
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const std::string& text = scored.texts[i];
-    const Problem& problem = problems[i / siblings];
     scored.thinks.push_back(thinks_first(template_, text));
-    const auto verdict = tasks_.task_of(problem).verify(problem, text);
-    scored.right.push_back(verdict ? std::optional<bool>(*verdict > 0.5) : std::nullopt);
+    scored.right.push_back(checks_.is_right(samples[i]));
   }
   for (std::size_t p = 0; p < problems.size(); ++p)
     for (RewardResult& result : rewards_.score_group(std::span(samples).subspan(p * siblings, siblings)))

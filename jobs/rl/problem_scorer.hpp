@@ -4,12 +4,15 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "parallel/rollout/rollout_engine.hpp"
+#include "src/reward/answer_check.hpp"
 #include "src/reward/reward_set.hpp"
 #include "src/task/prompt_template.hpp"
 #include "src/task/task.hpp"
+#include "src/text/chat_template.hpp"
 #include "src/text/tokenizer.hpp"
 
 namespace athanor {
@@ -18,8 +21,9 @@ struct ProblemScorerOptions {
   std::string tasks;    ///< "arithmetic:level=2 @ 3, jsonl:FILE"
   std::string rewards;  ///< empty: none; completions are right or wrong all the same
   std::string prompt_template = "tags";
-  /// A prompt begins behind the end of another document, as in packed pre-training; else it begins a sequence, as where
-  /// documents are isolated.
+  /// A prompt of a text template begins behind the end of another document, as in packed pre-training; else it begins a
+  /// sequence, as where documents are isolated. Chat layouts have their own beginning, and conversations are always
+  /// isolated.
   bool behind_eos = true;
   std::int64_t max_prompt_tokens = 0;  ///< longer prompts of files are lines that cannot be used; 0: of any length
   bool is_benchmark = false;           ///< files are held out whole (see ProblemFileRules)
@@ -45,7 +49,10 @@ class ProblemScorer {
   Problem problem(std::uint64_t seed, std::int64_t index, Split split) const {
     return tasks_.problem(seed, static_cast<std::uint64_t>(index), split);
   }
+  /// The problem in the template: text, or the tokens of a chat layout.
   RolloutPrompt prompt(const Problem& problem, std::int64_t id) const;
+  /// What rewards are asked about a completion of `prompt(problem)`.
+  RewardSample sample(const Problem& problem, std::string_view completion, std::int64_t completion_tokens) const;
   /// @param completions  by prompt, then by sibling, of these problems.
   ScoredGroups score(std::span<const Problem> problems, std::span<const Completion> completions,
                      std::int64_t group_size) const;
@@ -53,8 +60,9 @@ class ProblemScorer {
   const TaskMixture& tasks() const { return tasks_; }
   const RewardSet& rewards() const { return rewards_; }
   PromptTemplate prompt_template() const { return template_; }
-  /// What ends a completion: the end of the document, and where the template has tags that of the answer.
-  std::vector<std::int32_t> stop_ids() const { return {tokenizer_.eos_id()}; }
+  /// What ends a completion: the end of the document, of a chat layout the end of a turn, and where the template has
+  /// tags that of the answer.
+  std::vector<std::int32_t> stop_ids() const;
   std::vector<std::string> stop_strings() const;
 
  private:
@@ -63,6 +71,8 @@ class ProblemScorer {
   const Tokenizer& tokenizer_;
   bool behind_eos_;
   PromptTemplate template_;
+  std::optional<ChatTemplate> chat_;  ///< of a chat layout
+  AnswerChecks checks_;
   TaskMixture tasks_;
   RewardSet rewards_;
 };

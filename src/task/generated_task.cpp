@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "src/base/error.hpp"
+#include "src/task/wording.hpp"
 
 namespace athanor {
 namespace {
@@ -50,9 +51,35 @@ Problem GeneratedTask::problem(std::uint64_t seed, std::uint64_t index, Split sp
                           split == Split::train ? "training" : "held-out", kMostAttempts));
 }
 
+Solution GeneratedTask::work_out_as_drawn(const Problem& problem, Wording wording, bool correct) const {
+  Draw slip(static_cast<std::uint64_t>(problem.id), static_cast<std::uint64_t>(SolutionStyle::step_by_step));
+  return work_out(problem, wording, correct ? nullptr : &slip);
+}
+
+std::string GeneratedTask::mixed_thinking(const Problem& problem, bool correct) const {
+  const std::vector<std::string> english = sentences_of(work_out_as_drawn(problem, Wording::english, correct).thinking);
+  const std::vector<std::string> chinese = sentences_of(work_out_as_drawn(problem, Wording::chinese, correct).thinking);
+  if (english.size() != chinese.size())
+    throw Error(fmt::format("task {}: {} English sentences and {} Chinese ones for '{}': they cannot be mixed", name(),
+                            english.size(), chinese.size(), problem.form));
+  Draw languages(static_cast<std::uint64_t>(problem.id), stable_hash("languages of sentences"));
+  std::vector<std::string> mixed;
+  for (std::size_t i = 0; i < english.size(); ++i) mixed.push_back(languages.chance(0.5) ? english[i] : chinese[i]);
+  return joined_sentences(mixed);
+}
+
 Solution GeneratedTask::solution(const Problem& problem, SolutionStyle style, bool correct) const {
+  const Wording wording = wording_of(problem);
+  if (style == SolutionStyle::mixed_language) {
+    if (wording == Wording::symbols)
+      throw ConfigError(
+          fmt::format("task {}: language=symbols has no sentences to mix languages in; give "
+                      "language=both, or leave out mixed_language",
+                      name()));
+    return {mixed_thinking(problem, correct), work_out_as_drawn(problem, wording, correct).answer};
+  }
   Draw slip(static_cast<std::uint64_t>(problem.id), static_cast<std::uint64_t>(style));
-  Solution solution = work_out(problem, wording_of(problem), correct ? nullptr : &slip);
+  Solution solution = work_out(problem, wording, correct ? nullptr : &slip);
   if (style == SolutionStyle::direct) solution.thinking.clear();
   return solution;
 }

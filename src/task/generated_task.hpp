@@ -33,6 +33,10 @@ class GeneratedTask : public Task {
   virtual Solution work_out(const Problem& problem, Wording wording, Draw* slip) const = 0;
 
  private:
+  Solution work_out_as_drawn(const Problem& problem, Wording wording, bool correct) const;
+  /// The thinking, sentence by sentence in a language drawn at random.
+  std::string mixed_thinking(const Problem& problem, bool correct) const;
+
   const int level_;
   std::vector<Wording> wordings_;
 };

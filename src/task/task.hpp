@@ -21,7 +21,8 @@
 namespace athanor {
 
 enum class Split : std::uint8_t { train, held_out };
-enum class SolutionStyle : std::uint8_t { direct, step_by_step };
+/// mixed_language: as step_by_step, each sentence of the thinking in English or Chinese by chance, the answer as ever.
+enum class SolutionStyle : std::uint8_t { direct, step_by_step, mixed_language };
 
 /// What a worked solution says; the template gives it its form.
 struct Solution {
@@ -39,7 +40,8 @@ class Task {
   /// @throws Error when there is none.
   virtual Problem problem(std::uint64_t seed, std::uint64_t index, Split split) const = 0;
   /// A solution of a problem of any task of this name, whatever its options. `correct` false: a plausible slip, carried
-  /// on to the end; the answer is always wrong then. @throws ConfigError where a task knows no solutions.
+  /// on to the end; the answer is always wrong then. @throws ConfigError where a task knows no solutions, and for
+  /// mixed_language where the problem is in no language.
   virtual Solution solution(const Problem& problem, SolutionStyle style, bool correct) const = 0;
   /// 1 right, 0 wrong, in whatever template the completion is.
   std::optional<double> verify(const Problem& problem, std::string_view completion) const;

@@ -24,6 +24,32 @@ std::string enumeration(Wording wording, const std::vector<std::string>& parts) 
   return fmt::format("{}", fmt::join(parts, in_words(wording, ", ", "、", ",")));
 }
 
+std::vector<std::string> sentences_of(std::string_view text) {
+  constexpr std::string_view kStop = "。";
+  std::vector<std::string> sentences;
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    std::size_t end = std::string_view::npos;
+    if (text.substr(at).starts_with(kStop)) end = at + kStop.size();
+    if (text[at] == '.' && (at + 1 == text.size() || text[at + 1] == ' ')) end = at + 1;
+    if (end == std::string_view::npos) continue;
+    sentences.emplace_back(text.substr(begin, end - begin));
+    begin = end < text.size() && text[end] == ' ' ? end + 1 : end;
+    at = begin - 1;
+  }
+  if (begin < text.size()) sentences.emplace_back(text.substr(begin));
+  return sentences;
+}
+
+std::string joined_sentences(const std::vector<std::string>& sentences) {
+  std::string text;
+  for (const std::string& sentence : sentences) {
+    if (!text.empty() && !text.ends_with("。")) text += ' ';
+    text += sentence;
+  }
+  return text;
+}
+
 std::vector<std::string> split_words(std::string_view text) {
   std::istringstream in{std::string(text)};
   std::vector<std::string> words;

@@ -21,6 +21,11 @@ std::string calculation(Wording wording, const std::vector<std::string>& steps);
 /// Parts separated as the wording does: ", ", "、" or ",".
 std::string enumeration(Wording wording, const std::vector<std::string>& parts);
 
+/// The sentences of a text of either language, each with its full stop ("." before a blank or at the end, "。").
+std::vector<std::string> sentences_of(std::string_view text);
+/// In a row, with a blank between them but behind a Chinese full stop.
+std::string joined_sentences(const std::vector<std::string>& sentences);
+
 /// The words of `text` between blanks.
 std::vector<std::string> split_words(std::string_view text);
 

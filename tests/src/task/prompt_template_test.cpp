@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "src/base/error.hpp"
+
 namespace athanor {
 namespace {
 
@@ -34,6 +36,38 @@ TEST(PromptTemplate, KnowsItsOwnForm) {
   }
   for (const char* text : {"(2+3=5", "(2+3=5)", "(2+3=5)>", "()>5", "2+3=5)>5", "(2+3)>5>6", ""})
     EXPECT_FALSE(is_well_formed(PromptTemplate::marks, text)) << text;
+}
+
+// Chat layouts know the completions of their own solutions: with steps and without, broken and cut short.
+TEST(PromptTemplate, KnowsChatCompletions) {
+  Problem problem;
+  problem.language = "en";
+  const ChatMessage thinking = assistant_message(problem, {"2+3=5.", "5"}),
+                    direct = assistant_message(problem, {"", "5"});
+  EXPECT_EQ(thinking, (ChatMessage{"assistant", "The answer is 5.", "2+3=5."}));
+  const std::string r1 = answer_text(ChatLayout::r1, thinking);
+  EXPECT_TRUE(is_well_formed(PromptTemplate::r1, r1) && thinks_first(PromptTemplate::r1, r1));
+  const std::string unthinking = answer_text(ChatLayout::r1, direct);
+  EXPECT_FALSE(is_well_formed(PromptTemplate::r1, unthinking) || thinks_first(PromptTemplate::r1, unthinking));
+  EXPECT_TRUE(thinks_first(PromptTemplate::r1, "2+3"));
+  EXPECT_FALSE(is_well_formed(PromptTemplate::r1, "2+3"));
+  for (const PromptTemplate form : {PromptTemplate::v3, PromptTemplate::chatml, PromptTemplate::llama3}) {
+    EXPECT_TRUE(is_well_formed(form, "2+3=5. The answer is 5."));
+    EXPECT_TRUE(thinks_first(form, "先算2+3=5。答案是5。"));
+    EXPECT_FALSE(thinks_first(form, "The answer is 5."));
+    EXPECT_FALSE(is_well_formed(form, "2+3=5"));
+    EXPECT_FALSE(is_well_formed(form, r1));
+  }
+}
+
+// A problem is a conversation of its own messages, else of its prompt; chat layouts have names but no text.
+TEST(PromptTemplate, ChatLayoutsAreMadeOfTokens) {
+  Problem problem;
+  problem.prompt = "2+3?";
+  EXPECT_EQ(conversation_of(problem), (std::vector<ChatMessage>{{"user", "2+3?"}}));
+  EXPECT_EQ(chat_layout_of(parse_prompt_template("llama3")), ChatLayout::llama3);
+  EXPECT_EQ(chat_layout_of(parse_prompt_template("tags")), std::nullopt);
+  EXPECT_THROW(render_prompt(PromptTemplate::r1, problem), Error);
 }
 
 }  // namespace

@@ -7,9 +7,11 @@
 #include <set>
 
 #include "src/base/error.hpp"
+#include "src/reward/answer_check.hpp"
 #include "src/reward/answer_format.hpp"
 #include "src/reward/language_consistency.hpp"
 #include "src/task/prompt_template.hpp"
+#include "src/task/wording.hpp"
 #include "src/text/utf8.hpp"
 
 namespace athanor {
@@ -65,6 +67,65 @@ TEST(Task, ChecksItsOwnSolutions) {
                 << spec << ": " << problem.prompt << " / " << completion << " / " << problem.answer;
           }
     }
+}
+
+// So are they in the chat layouts, where a sentence says the answer in the problem's language.
+TEST(Task, ChecksItsOwnChats) {
+  const AnswerChecks checks = all_answer_checks();
+  for (const auto& [spec, task] : every_task())
+    for (std::uint64_t index = 0; index < 40; ++index) {
+      const Problem problem = task->problem(7, index, Split::train);
+      for (const bool correct : {true, false}) {
+        const ChatMessage message =
+            assistant_message(problem, task->solution(problem, SolutionStyle::step_by_step, correct));
+        for (const ChatLayout layout : {ChatLayout::r1, ChatLayout::chatml}) {
+          RewardSample sample = reward_sample(problem, answer_text(layout, message));
+          sample.begins_in_thinking = layout == ChatLayout::r1;
+          ASSERT_EQ(checks.is_right(sample), correct) << spec << ": " << problem.prompt << " / " << sample.completion;
+        }
+      }
+    }
+}
+
+// Mixed solutions have sentences of both languages and the answer of the plain one, right or wrong; the language reward
+// sees the mix, and none in plain ones.
+TEST(Task, MixesLanguagesBySentence) {
+  const TaskRegistry registry = all_tasks();
+  const LanguageConsistencyReward language;
+  for (const std::string& name : registry.names()) {
+    const auto task = registry.make(name + ":level=3:language=both");
+    double mixed = 0.0, clean = 0.0;
+    std::set<std::string> languages;
+    constexpr std::uint64_t kProblems = 400;
+    for (std::uint64_t index = 0; index < kProblems; ++index) {
+      const Problem problem = task->problem(3, index, Split::train);
+      languages.insert(problem.language);
+      for (const bool correct : {true, false}) {
+        const Solution plain = task->solution(problem, SolutionStyle::step_by_step, correct);
+        const Solution mix = task->solution(problem, SolutionStyle::mixed_language, correct);
+        ASSERT_EQ(mix.answer, plain.answer);
+        ASSERT_EQ(find_invalid_utf8(mix.thinking), std::nullopt);
+        if (!correct) continue;
+        clean += *language.score(reward_sample(problem, render_completion(PromptTemplate::tags, plain)));
+        mixed += *language.score(reward_sample(problem, render_completion(PromptTemplate::tags, mix)));
+      }
+    }
+    EXPECT_EQ(languages, (std::set<std::string>{"en", "zh"}));
+    EXPECT_EQ(clean / kProblems, 1.0) << name;
+    // The letters of made-up words are words in either language's sentence.
+    EXPECT_LT(mixed / kProblems, name == "words" ? 0.9 : 0.75) << name;
+  }
+  const auto symbols = registry.make("arithmetic:language=symbols");
+  EXPECT_THROW(symbols->solution(symbols->problem(1, 0, Split::train), SolutionStyle::mixed_language, true),
+               ConfigError);
+}
+
+// Sentences of both languages are told apart at their full stops and joined as each writes them.
+TEST(Wording, SentencesOfTwoLanguages) {
+  const std::vector<std::string> mixed{"First, 9.5>9.11.", "再算19-3=16。", "Then 1+1=2."};
+  EXPECT_EQ(joined_sentences(mixed), "First, 9.5>9.11. 再算19-3=16。Then 1+1=2.");
+  EXPECT_EQ(sentences_of(joined_sentences(mixed)), mixed);
+  EXPECT_TRUE(sentences_of("").empty());
 }
 
 // The same (seed, index, split) is the same problem from another object; another seed or index is another.

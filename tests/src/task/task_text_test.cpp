@@ -57,10 +57,45 @@ TEST(TaskText, WritesTemplates) {
   EXPECT_TRUE(long_form.ends_with("\n</answer>")) << long_form;
 }
 
+// The stated share of step-by-step solutions mixes languages; prompts come in both, and what is not mixed keeps to one.
+TEST(TaskText, MixesLanguagesInTheStatedShare) {
+  const TaskText text("arithmetic:level=3:language=both, step_by_step=1, mixed_language=0.5, template=tags");
+  int mixed = 0, chinese = 0;
+  constexpr int kDocuments = 2000;
+  for (std::uint64_t i = 0; i < kDocuments; ++i) {
+    const std::string document = text.document(i);
+    const std::string thinking(extract_thinking(document));
+    const bool asks_in_chinese = document.find("计算") != std::string::npos;
+    const bool english = thinking.find("Then") != std::string::npos || thinking.find("First") != std::string::npos;
+    const bool han = thinking.find("先算") != std::string::npos || thinking.find("再算") != std::string::npos;
+    mixed += (asks_in_chinese ? english : han) ? 1 : 0;
+    chinese += asks_in_chinese ? 1 : 0;
+  }
+  // Of three sentences drawn at random one in eight has none of the other language.
+  EXPECT_NEAR(mixed / 1.0 / kDocuments, 0.5 * 7 / 8, 0.03);
+  EXPECT_NEAR(chinese / 1.0 / kDocuments, 0.5, 0.03);
+}
+
+// Conversations ask in the user's turn and answer in the assistant's, steps as reasoning or before the answer.
+TEST(TaskText, WritesChats) {
+  const TaskText chats("arithmetic:level=2:language=zh", TaskTextKind::chats);
+  const TaskChat chat = chats.chat(0);
+  ASSERT_EQ(chat.messages.size(), 2U);
+  EXPECT_EQ(chat.messages[0], (ChatMessage{"user", chat.problem.prompt}));
+  EXPECT_EQ(chat.messages[1].content, "答案是" + chat.problem.answer + "。");
+  EXPECT_TRUE(chat.messages[1].reasoning.starts_with("先算"));
+  const ChatMessage open =
+      TaskText("arithmetic:level=2:language=zh,steps=content", TaskTextKind::chats).chat(0).messages[1];
+  EXPECT_EQ(open.content, chat.messages[1].reasoning + chat.messages[1].content);
+  EXPECT_EQ(open.reasoning, "");
+  EXPECT_THROW(TaskText("digits,template=tags", TaskTextKind::chats), ConfigError);
+}
+
 // Mistakes in the arguments are named.
 TEST(TaskText, RefusesBadArguments) {
-  for (const char* arguments : {"", "wrong_direct=0.5", "digits,wrong=0.5", "digits,step_by_step=2",
-                                "digits,template=x", "digits,seed=1,seed=2", "nothing"})
+  for (const char* arguments :
+       {"", "wrong_direct=0.5", "digits,wrong=0.5", "digits,step_by_step=2", "digits,template=x", "digits,template=r1",
+        "digits,mixed_language=2", "digits,steps=content", "digits,seed=1,seed=2", "nothing"})
     EXPECT_THROW(TaskText{arguments}, ConfigError) << arguments;
 }
 
