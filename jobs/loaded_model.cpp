@@ -8,6 +8,7 @@
 #include "io/checkpoint/load_checkpoint.hpp"
 #include "io/options/configuration.hpp"
 #include "jobs/initial_weights.hpp"
+#include "jobs/run_tokenizer.hpp"
 #include "jobs/trained_model.hpp"
 #include "parallel/data/zero_optimizer.hpp"
 #include "src/base/error.hpp"
@@ -38,6 +39,7 @@ LoadedModel::LoadedModel(const std::filesystem::path& path, const RunOptions& ru
   options.run.dtype = run.dtype;
   options.run.threads = run.threads;
   options.parallel = parallel;
+  options.data.tokenizer = tokenizer_of_checkpoint(options.data.tokenizer, checkpoint);
   environment = std::make_unique<Environment>(options, world);
   tokenizer = load_tokenizer(options.data.tokenizer);
   model = make_model(*environment->ops, options, *environment->mesh, *environment->compute, std::move(placements));

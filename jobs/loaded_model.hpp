@@ -22,7 +22,8 @@ struct LoadedModel {
               HostGroup& world, std::map<std::string, ExpertPlacement> placements = {});
 
   std::filesystem::path checkpoint;
-  JobOptions options;  ///< the checkpoint's, with the layout and `run`'s device, dtype and threads
+  /// The checkpoint's, with the layout, `run`'s device, dtype and threads, and the file of a tokenizer its run learned.
+  JobOptions options;
   std::unique_ptr<Environment> environment;
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<MeshModel> model;

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "jobs/report/report.hpp"
+#include "jobs/run_tokenizer.hpp"
 #include "jobs/same_run.hpp"
 #include "jobs/stages/evaluate.hpp"
 #include "jobs/stages/pretrain.hpp"
@@ -55,10 +56,17 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
   RunFolder folder(shared.run.folder.empty() ? default_folder : shared.run.folder, shared.run.start_over, world);
   for (const std::string& changed : check_same_run(configuration, folder, world))
     spdlog::info("changed since: {}", changed);
+  learn_run_tokenizer(configuration, folder, world);
+  // What a stage sees: the resolved configuration keeps the tokenizer's name, wherever the folder is moved.
+  const auto options_of = [&](const std::string& name) {
+    JobOptions options = configuration.job(name);
+    options.data.tokenizer = tokenizer_in_run(options.data.tokenizer, folder.path());
+    return options;
+  };
   for (const std::string& name : configuration.stages()) {
     if (folder.is_complete(name)) continue;
     try {
-      make_stage(configuration.stage(name).kind)->check(configuration.job(name));
+      make_stage(configuration.stage(name).kind)->check(options_of(name));
     } catch (const ConfigError& error) {
       throw ConfigError("stage " + name + ": " + error.what());
     }
@@ -72,7 +80,7 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
       spdlog::info("{}: complete, skipped", name);
       continue;
     }
-    const JobOptions options = configuration.job(name);
+    const JobOptions options = options_of(name);
     Environment environment(options, world);
     StageContext context{name, options, configuration.stage(name), config_text, world, environment, folder, stop, {}};
     const StageStatus status = make_stage(context.stage.kind)->run(context);

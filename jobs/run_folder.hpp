@@ -1,6 +1,7 @@
 // The folder of a run: who holds it, what is done, where things lie. Law: rank 0 reads and writes it; small files are
 // replaced by a rename; one job at a time, kept apart by a lock that dies with its process.
 //   config.resolved.cfg  recipe_state.json  summary.json  summary.md  report.html  STOP (made by the user: stop soon)
+//   tokenizer.json (where the run learned one)
 //   stages/NAME/{metrics.jsonl, data/, checkpoints/}
 #pragma once
 

@@ -41,8 +41,9 @@ void describe(OptionTable& table, DataOptions& data) {
   table.add("held_out", data.held_out, "source", "text for evaluation, never trained on. May be repeated");
   table.add("held_out_fraction", data.held_out_fraction, "fraction",
             "of the training text set aside for evaluation where no held_out is given", kFraction);
-  table.add("tokenizer", data.tokenizer, "byte|FILE",
-            "byte: one token a byte; else a file made by `athanor tokenizer train`");
+  table.add("tokenizer", data.tokenizer, "byte|bpe:N|FILE",
+            "byte: one token a byte; bpe:N: N tokens learned from the first stage's data.train, kept as the run's "
+            "tokenizer.json; else a file made by `athanor tokenizer train`");
   table.add("text_field", data.text_field, "name", "of the text in a line of .jsonl");
   table.add("sequence_length", data.sequence_length, "tokens", "in a row of the batch", kPositive);
   table.add("batch_sequences", data.batch_sequences, "sequences", "in a step, over all ranks", kPositive);
@@ -86,7 +87,8 @@ void describe(OptionTable& table, RlOptions& rl) {
             "where problems come from, with weights: \"arithmetic:level=2 @ 3, jsonl:FILE(format=gsm8k)\" "
             "(src/task/README.md)");
   table.add("rewards", rl.rewards, "rewards", "what a completion earns, with weights: \"accuracy, format @ 0.5\"");
-  table.add("prompt_template", rl.prompt_template, "r1_zero|tags|marks", "how the model is asked");
+  table.add("prompt_template", rl.prompt_template, "r1_zero|tags|marks|r1|v3|chatml|llama3",
+            "how the model is asked: text templates of base models, or the chat layouts");
   table.add("prompts_per_rollout", rl.prompts_per_rollout, "prompts", "of all ranks, between two rollouts", kPositive);
   table.add("group_size", rl.group_size, "completions", "of each prompt", kPositive);
   table.add("updates_per_rollout", rl.updates_per_rollout, "steps", "optimizer steps that share one rollout",
