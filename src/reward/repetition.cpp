@@ -18,7 +18,7 @@ char32_t lower(char32_t c) { return c >= U'A' && c <= U'Z' ? c - U'A' + U'a' : c
 bool is_digit(char32_t c) { return c >= U'0' && c <= U'9'; }
 
 /// A number for every word of the text; equal words have equal numbers.
-std::vector<std::uint32_t> word_numbers(const std::u32string& text, bool chinese) {
+std::vector<std::uint32_t> word_numbers(const std::u32string& text, bool by_signs) {
   std::map<std::u32string, std::uint32_t> known;
   std::vector<std::uint32_t> numbers;
   for (std::size_t at = 0; at < text.size();) {
@@ -29,7 +29,7 @@ std::vector<std::uint32_t> word_numbers(const std::u32string& text, bool chinese
     std::u32string word;
     const auto joins = [&](char32_t c) {
       if (is_white_space(c)) return false;
-      if (!chinese || word.empty()) return true;
+      if (!by_signs || word.empty()) return true;
       const auto in_run = [](char32_t x) {
         const Script script = script_of(x);
         return is_digit(x) || (script != Script::neutral && !is_cjk(script));
@@ -44,6 +44,18 @@ std::vector<std::uint32_t> word_numbers(const std::u32string& text, bool chinese
 
 }  // namespace
 
+double repeated_ngram_share(std::string_view text, int ngram_size, RepeatedUnit unit) {
+  const auto words = word_numbers(to_code_points(text), unit == RepeatedUnit::signs);
+  const auto n = static_cast<std::size_t>(ngram_size);
+  if (words.size() < n) return 0.0;
+  const std::size_t total = words.size() - n + 1;
+  std::set<std::vector<std::uint32_t>> different;
+  for (std::size_t i = 0; i < total; ++i)
+    different.emplace(words.begin() + static_cast<std::ptrdiff_t>(i),
+                      words.begin() + static_cast<std::ptrdiff_t>(i + n));
+  return 1.0 - static_cast<double>(different.size()) / static_cast<double>(total);
+}
+
 RepetitionPenalty::RepetitionPenalty(int ngram_size, double max_penalty)
     : ngram_size_(ngram_size), max_penalty_(max_penalty) {
   if (max_penalty > 0.0)
@@ -52,15 +64,10 @@ RepetitionPenalty::RepetitionPenalty(int ngram_size, double max_penalty)
 }
 
 std::optional<double> RepetitionPenalty::score(const RewardSample& sample) const {
-  const auto words = word_numbers(to_code_points(sample.completion), sample.language.starts_with("zh"));
-  const auto n = static_cast<std::size_t>(ngram_size_);
-  if (words.size() < n) return 0.0;
-  const std::size_t total = words.size() - n + 1;
-  std::set<std::vector<std::uint32_t>> different;
-  for (std::size_t i = 0; i < total; ++i)
-    different.emplace(words.begin() + static_cast<std::ptrdiff_t>(i),
-                      words.begin() + static_cast<std::ptrdiff_t>(i + n));
-  return max_penalty_ * (1.0 - static_cast<double>(different.size()) / static_cast<double>(total));
+  const bool chinese = sample.language.starts_with("zh");
+  const double share =
+      repeated_ngram_share(sample.completion, ngram_size_, chinese ? RepeatedUnit::signs : RepeatedUnit::words);
+  return share > 0.0 ? max_penalty_ * share : 0.0;
 }
 
 }  // namespace athanor

@@ -2,13 +2,22 @@
 // appendix B.
 #pragma once
 
+#include <string_view>
+
 #include "src/reward/reward.hpp"
 
 namespace athanor {
 
-/// max_penalty * (1 - different n-grams / n-grams); 0 for fewer than n words. Words are what stands between blanks,
-/// ASCII letters in lower case; where `sample.language` is Chinese ("zh"), every Chinese character is a word, runs of
-/// letters and digits are, and other signs are one each.
+/// What a word is when repetitions are counted.
+enum class RepeatedUnit : std::uint8_t {
+  words,  ///< what stands between blanks, ASCII letters in lower case
+  signs   ///< every Chinese character, every run of letters and digits, every other sign: for writing without blanks
+};
+
+/// 1 - different n-grams / n-grams; 0 for fewer than n words. @param ngram_size  at least 1.
+double repeated_ngram_share(std::string_view text, int ngram_size, RepeatedUnit unit);
+
+/// max_penalty * repeated_ngram_share; by signs where `sample.language` is Chinese ("zh").
 class RepetitionPenalty final : public Reward {
  public:
   /// @param max_penalty  at most 0 (ConfigError). @param ngram_size  at least 1.

@@ -61,5 +61,13 @@ TEST(Repetition, RefusesAPositivePenalty) {
     }
 }
 
+// The share itself, in both units: blanks divide words, signs divide themselves.
+TEST(Repetition, ShareIsWhatThePenaltyWeighs) {
+  EXPECT_DOUBLE_EQ(repeated_ngram_share("this this this this this", 2, RepeatedUnit::words), 0.75);
+  EXPECT_EQ(repeated_ngram_share("12+7=19;12+7=19", 3, RepeatedUnit::words), 0.0);
+  // 12 + 7 = 19 ; 12 + 7 = 19: nine 3-grams, six of them different.
+  EXPECT_DOUBLE_EQ(repeated_ngram_share("12+7=19;12+7=19", 3, RepeatedUnit::signs), 1.0 / 3.0);
+}
+
 }  // namespace
 }  // namespace athanor
