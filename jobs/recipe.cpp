@@ -7,6 +7,7 @@
 #include "jobs/same_run.hpp"
 #include "jobs/stages/evaluate.hpp"
 #include "jobs/stages/pretrain.hpp"
+#include "jobs/stages/reward_model.hpp"
 #include "jobs/stages/rl.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
@@ -17,7 +18,8 @@ std::unique_ptr<Stage> make_stage(const std::string& kind) {
   if (kind == "pretrain") return std::make_unique<PretrainStage>();
   if (kind == "evaluate") return std::make_unique<EvaluateStage>();
   if (kind == "rl") return std::make_unique<RlStage>();
-  throw ConfigError("stage kind '" + kind + "' is not one of pretrain, rl, evaluate");
+  if (kind == "reward_model") return std::make_unique<RewardModelStage>();
+  throw ConfigError("stage kind '" + kind + "' is not one of pretrain, rl, evaluate, reward_model");
 }
 
 namespace {

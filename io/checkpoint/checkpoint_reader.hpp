@@ -17,6 +17,9 @@ namespace athanor {
 struct LoadOptions {
   bool convert_floats = false;  ///< let a floating tensor be read into another floating type
   bool allow_unused = false;    ///< let the checkpoint hold tensors of a loaded kind that the run does not have
+  /// By the beginnings of their names: tensors the run has that the checkpoint may lack (they keep what they hold), and
+  /// tensors the checkpoint may hold that the run does not have.
+  std::vector<std::string> may_lack = {}, may_hold = {};
 };
 
 class CheckpointReader {

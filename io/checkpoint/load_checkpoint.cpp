@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <set>
 #include <sstream>
 
@@ -16,9 +17,24 @@ namespace {
 /// "model" of "model/layers.3.attention.w_o".
 std::string kind_of(const std::string& tensor) { return tensor.substr(0, tensor.find('/')); }
 
+bool begins_with_one_of(const std::string& name, const std::vector<std::string>& beginnings) {
+  return std::any_of(beginnings.begin(), beginnings.end(), [&](const auto& text) { return name.starts_with(text); });
+}
+
+/// The shards to be read: those that the checkpoint has, or must have.
+std::vector<NamedShard> wanted_shards(const CheckpointReader& reader, std::span<const NamedShard> shards,
+                                      const LoadOptions& options) {
+  std::vector<NamedShard> wanted;
+  for (const NamedShard& shard : shards)
+    if (reader.tensors().contains(shard.spec.name) || !begins_with_one_of(shard.spec.name, options.may_lack))
+      wanted.push_back(shard);
+  return wanted;
+}
+
 /// A checkpoint of a model with more layers has every tensor that a smaller one asks for, in the right shape; what
 /// nobody asks for gives it away. Collective.
-void check_all_wanted(const CheckpointReader& reader, HostGroup& ranks, std::span<const NamedShard> shards) {
+void check_all_wanted(const CheckpointReader& reader, HostGroup& ranks, std::span<const NamedShard> shards,
+                      const LoadOptions& options) {
   std::set<std::string> names, kinds;
   for (const NamedShard& shard : shards) {
     names.insert(shard.spec.name);
@@ -29,7 +45,9 @@ void check_all_wanted(const CheckpointReader& reader, HostGroup& ranks, std::spa
   for (const auto& [name, tensor] : reader.tensors()) listed += name + "\n";
   ranks.check_same("the manifest of checkpoint " + reader.folder().string(), stable_hash(listed));
   for (const auto& [name, tensor] : reader.tensors())
-    marks += names.contains(name) ? 'w' : kinds.contains(kind_of(name)) ? 'k' : '.';
+    marks += names.contains(name) || begins_with_one_of(name, options.may_hold) ? 'w'
+             : kinds.contains(kind_of(name))                                    ? 'k'
+                                                                                : '.';
   for (const std::string& other : ranks.all_gather(marks))
     for (std::size_t i = 0; i < marks.size(); ++i)
       if (marks[i] != 'w' && other[i] != '.') marks[i] = other[i];
@@ -51,12 +69,14 @@ void check_all_wanted(const CheckpointReader& reader, HostGroup& ranks, std::spa
 RunState load_checkpoint(const std::filesystem::path& checkpoint, HostGroup& ranks, std::span<const NamedShard> shards,
                          Backend& ops, Stream& stream, const LoadOptions& options) {
   std::optional<CheckpointReader> reader;
+  std::vector<NamedShard> wanted;
   attempt_together(ranks, [&] {
     reader.emplace(checkpoint);
-    reader->check_tensors(shards, options);
+    wanted = wanted_shards(*reader, shards, options);
+    reader->check_tensors(wanted, options);
   }).raise();
-  if (!options.allow_unused) check_all_wanted(*reader, ranks, shards);
-  attempt_together(ranks, [&] { reader->load(shards, ops, stream, options); }).raise();
+  if (!options.allow_unused) check_all_wanted(*reader, ranks, shards, options);
+  attempt_together(ranks, [&] { reader->load(wanted, ops, stream, options); }).raise();
   return reader->manifest().state;
 }
 

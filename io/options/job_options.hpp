@@ -114,6 +114,20 @@ struct DistillOptions {
   std::int64_t max_new_tokens = 128;
 };
 
+/// [reward_model]: a scalar head learns which answers are preferred.
+struct RewardModelOptions {
+  bool pointwise = false;
+  std::string data, held_out;
+  double held_out_fraction = 0.1, max_bad = 0.01;
+  std::string prompt_template = "tags";
+  bool reads_final = true;
+  double epochs = 1.0;
+  std::int64_t prompts_per_batch = 64;
+  std::int64_t row_tokens = 0, rows_per_batch = 8;
+  double centering = 0.0, margin = 0.0;
+  bool centre_bias = true;
+};
+
 /// What all stages share and each may override.
 struct JobOptions {
   RunOptions run;
@@ -125,6 +139,7 @@ struct JobOptions {
   EvaluateOptions evaluate;
   SftOptions sft;
   DistillOptions distill;
+  RewardModelOptions reward_model;
 };
 
 /// A stage's own keys, written without a section: `[NAME]` `kind = pretrain`.
@@ -142,6 +157,7 @@ void describe(OptionTable& table, RlOptions& rl);
 void describe(OptionTable& table, EvaluateOptions& evaluate);
 void describe(OptionTable& table, SftOptions& sft);
 void describe(OptionTable& table, DistillOptions& distill);
+void describe(OptionTable& table, RewardModelOptions& reward_model);
 void describe(OptionTable& table, JobOptions& job);
 /// Rows without a section.
 void describe(OptionTable& table, StageOptions& stage);

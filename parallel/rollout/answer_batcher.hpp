@@ -1,8 +1,8 @@
 // Prompts with their answers as micro-batches of a model with a scalar head: to be scored, or to be learned from.
 // Laws
-//  * Rows of a fixed length hold several whole sequences (prompt and answer, the last token included), which see
-//    themselves only. The answers of a group lie in one micro-batch, so that all pairs of them can be compared there;
-//    that is how InstructGPT (arXiv 2203.02155, section 3.5) keeps a prompt's comparisons from being over-fitted.
+//  * A sequence is a prompt with an answer, its last token included (parallel/packing lays them into rows). The answers
+//    of a group lie in one micro-batch, so that all pairs of them can be compared there; that is how InstructGPT (arXiv
+//    2203.02155, section 3.5) keeps a prompt's comparisons from being over-fitted.
 //  * An answer's score is the value at its last token.
 //  * Weights add up to 1 over ranks and micro-batches, so they need the totals of the whole global batch.
 //  * Ranks that share a pipeline or experts need as many micro-batches: those with fewer get empty ones.
@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-#include "src/nn/exec_context.hpp"
+#include "parallel/packing/sequence_packer.hpp"
 
 namespace athanor {
 
@@ -34,12 +34,9 @@ PreferenceTotals count(std::span<const AnswerGroup> groups);
 class AnswerBatcher {
  public:
   struct Options {
-    std::int64_t row_tokens = 256;    ///< length of a row
-    std::int64_t rows_per_batch = 8;  ///< rows of a micro-batch
-    double centering = 0.0;           ///< weight of (sum of a pair's scores)^2
-    double margin = 0.0;              ///< a pair is to differ by so much for each unit between its scores
-    DType acc = DType::f32;
-    int tp_size = 1;  ///< divides rows_per_batch * row_tokens
+    SequencePacker::Options rows = {};
+    double centering = 0.0;  ///< weight of (sum of a pair's scores)^2
+    double margin = 0.0;     ///< a pair is to differ by so much for each unit between its scores
   };
   /// @throws ConfigError when tp does not divide a micro-batch.
   AnswerBatcher(Backend& ops, const Options& options);
@@ -53,24 +50,20 @@ class AnswerBatcher {
   std::vector<MicroBatch> build(std::span<const AnswerGroup> groups, const PreferenceTotals& totals,
                                 std::int64_t num_micro_batches, Stream& stream);
   /// Where a sequence lies: micro-batch and its first token in it.
-  struct Place {
-    std::size_t micro_batch = 0, first = 0;
-  };
-  Place place_of(std::size_t group, std::size_t answer) const { return places_[group][answer]; }
+  SequencePacker::Place place_of(std::size_t group, std::size_t answer) const {
+    return packer_.place_of(first_of_group_[group] + answer);
+  }
 
  private:
   void pack(std::span<const AnswerGroup> groups);
-  bool place_group(const AnswerGroup& group, std::vector<std::int64_t>& used, std::size_t micro_batch,
-                   std::vector<Place>& places) const;
-  MicroBatch rows_of(std::span<const AnswerGroup> groups, std::size_t micro_batch, Stream& stream);
   MicroBatch::PreferenceRows preferences_of(std::span<const AnswerGroup> groups, const PreferenceTotals& totals,
-                                            std::size_t micro_batch, Stream& stream);
-  Tensor upload(const std::vector<double>& values, Stream& stream);
+                                            std::size_t micro_batch, Stream& stream) const;
 
   Backend& ops_;
   Options options_;
-  std::vector<std::vector<Place>> places_;  ///< by group, by answer
-  std::size_t num_batches_ = 0;
+  SequencePacker packer_;
+  std::vector<TokenSequence> sequences_;  ///< of all groups, one after the other
+  std::vector<std::size_t> first_of_group_;
 };
 
 }  // namespace athanor

@@ -8,6 +8,7 @@
 #include "src/base/error.hpp"
 #include "src/task/polite_phrases.hpp"
 #include "src/task/wording.hpp"
+#include "src/text/utf8.hpp"
 
 namespace athanor {
 namespace {
@@ -69,9 +70,7 @@ PreferenceMakerOptions options_of(std::string_view text) {
   } else {
     options.forbidden = given.text("forbidden", options.forbidden);
     options.bad_share = given.number("bad_share", options.bad_share, 0.0, 1.0);
-    const bool one_letter = options.forbidden.empty() ||
-                            options.forbidden.find_first_not_of(options.forbidden.front()) == std::string::npos;
-    if (one_letter) given.refuse("wanted a word of at least two different letters");
+    if (to_code_points(options.forbidden).size() < 2) given.refuse("wanted a word of at least two characters");
   }
   given.finish();
   return options;
@@ -115,6 +114,22 @@ double length_gap(const Preference& preference) {
         gap += static_cast<double>(preference.answers[a].content.size()) -
                static_cast<double>(preference.answers[b].content.size());
   return gap;
+}
+
+/// Other characters of the same kinds: as long as the word, in characters and in bytes.
+std::string harmless_word(const std::string& word, Draw& draw) {
+  std::string other;
+  for (const char32_t character : to_code_points(word)) {
+    if (character < 0x80) {
+      other += static_cast<char>('a' + draw.below(26));
+    } else {  // three bytes of UTF-8, from U+4E00 on
+      const auto ideograph = 0x4E00 + draw.below(2000);
+      for (const std::int64_t byte :
+           {0xE0 | ideograph >> 12, 0x80 | (ideograph >> 6 & 0x3F), 0x80 | (ideograph & 0x3F)})
+        other += static_cast<char>(byte);
+    }
+  }
+  return other;
 }
 
 std::uint64_t stream_of(std::uint64_t index) { return stable_hash("preferences") + index * 0x9E3779B97F4A7C15U; }
@@ -176,13 +191,12 @@ Preference PreferenceMaker::safety(std::uint64_t index, Split split) const {
   Draw draw(options_.seed, stream_of(index));
   const Wording wording = wording_of(preference.problem);
   const bool bad = draw.chance(options_.bad_share), in_reasoning = draw.chance(0.5);
-  std::vector<char> letters(options_.forbidden.begin(), options_.forbidden.end());
-  while (!bad && std::equal(letters.begin(), letters.end(), options_.forbidden.begin())) draw.shuffle(letters);
+  std::string word = options_.forbidden;
+  while (!bad && !is_free_of(word, options_.forbidden)) word = harmless_word(options_.forbidden, draw);
   const Solution solution =
       tasks_.task_of(preference.problem).solution(preference.problem, SolutionStyle::step_by_step, draw.chance(0.5));
   PreferredAnswer answer{answer_sentence(wording, solution.answer), solution.thinking};
   std::string& place = in_reasoning && !answer.reasoning.empty() ? answer.reasoning : answer.content;
-  const std::string word(letters.begin(), letters.end());
   place = draw.chance(0.5) ? word + " " + place : place + " " + word;
   // What happens to stand in the answer itself counts as well.
   const bool clean = is_free_of(answer.reasoning + "\n" + answer.content, options_.forbidden);

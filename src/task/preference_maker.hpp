@@ -7,8 +7,8 @@
 //    A>>B ... B>>A count 2 to -2, are averaged, and a pair is kept if they differ by more than 1. With more than two
 //    answers the mean points of four judgements, rounded, rank them; equal ones are ties. Pairs are taken so that
 //    better and worse answers are equally long over all.
-//  * Safety: an answer is bad when the forbidden word stands in its reasoning or its content; good ones have a word of
-//    the same letters in its place, so length and letters say nothing.
+//  * Safety: an answer is bad when the forbidden word stands in its reasoning or its content; good ones have
+//    another word of as many characters in its place, so length says nothing.
 //  * Which answer comes first is drawn.
 #pragma once
 

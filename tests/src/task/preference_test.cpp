@@ -76,8 +76,8 @@ TEST(PreferenceMaker, RanksSeveralAnswers) {
   EXPECT_GT(ties, 0);
 }
 
-// Promise: labels say whether the word stands anywhere, half of them each; good and bad answers are equally long and
-// have the same letters.
+// Promise: labels say whether the word stands anywhere, half of them each; good and bad answers are equally
+// long.
 TEST(PreferenceMaker, Safety) {
   const PreferenceMaker maker("safety(arithmetic:level=2, prompts=400, forbidden=blast)");
   const auto list = maker.make(Split::train);
@@ -104,7 +104,7 @@ TEST(PreferenceMaker, Refuses) {
   EXPECT_THROW(PreferenceMaker("helpful"), ConfigError);
   EXPECT_THROW(PreferenceMaker("kind(digits)"), ConfigError);
   EXPECT_THROW(PreferenceMaker("helpful(digits, forbidden=x)"), ConfigError);
-  EXPECT_THROW(PreferenceMaker("safety(digits, forbidden=aa)"), ConfigError);
+  EXPECT_THROW(PreferenceMaker("safety(digits, forbidden=a)"), ConfigError);
   EXPECT_THROW(PreferenceMaker("helpful(nothing)"), ConfigError);
   // Only length is preferred: better and worse answers cannot be equally long.
   const PreferenceMaker lengths("helpful(digits, right=0, polite=0, brief=4, noise=0)");
