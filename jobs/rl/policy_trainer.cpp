@@ -52,6 +52,7 @@ ProblemScorerOptions rl_scorer_options(const JobOptions& options) {
         rl.max_new_tokens, row_tokens_of(options)));
   return {.tasks = rl.tasks,
           .rewards = rl.rewards,
+          .program_limits = rl.rewards,
           .prompt_template = rl.prompt_template,
           .behind_eos = !options.data.isolate_documents,
           .max_prompt_tokens = left};

@@ -15,11 +15,29 @@ std::optional<ChatTemplate> make_chat(PromptTemplate form, const Tokenizer& toke
   return std::optional<ChatTemplate>(std::in_place, *layout, tokenizer);
 }
 
-RewardSet make_rewards(const std::string& specs) {
-  if (specs.empty()) return RewardSet(std::vector<RewardSet::Member>{});
+RewardRegistry all_rewards() {
   RewardRegistry registry;
   register_all_rewards(registry);
+  return registry;
+}
+
+RewardSet make_rewards(const std::string& specs, const RewardRegistry& registry) {
+  if (specs.empty()) return RewardSet(std::vector<RewardSet::Member>{});
   return RewardSet(specs, registry);
+}
+
+/// All tests pass or not, within the limits that a reward on programs among `specs` has.
+RewardSet make_program_check(const std::string& specs, const RewardRegistry& registry) {
+  NamedSpec check{.text = "binary_code", .name = "binary_code"};
+  if (!specs.empty())
+    for (const NamedSpec& spec : parse_named_specs(specs, "reward"))
+      if (spec.name == "code" || spec.name == "binary_code") {
+        check = spec;
+        check.name = "binary_code";
+      }
+  std::vector<RewardSet::Member> members;
+  members.push_back({check.name, 1.0, registry.make(check)});
+  return RewardSet(std::move(members));
 }
 
 }  // namespace
@@ -31,14 +49,21 @@ ProblemScorer::ProblemScorer(const ProblemScorerOptions& options, const Tokenize
       chat_(make_chat(template_, tokenizer)),
       checks_(all_answer_checks()),
       tasks_(make_tasks(options)),
-      rewards_(make_rewards(options.rewards)) {}
+      rewards_(std::vector<RewardSet::Member>{}),
+      programs_(std::vector<RewardSet::Member>{}) {
+  const RewardRegistry registry = all_rewards();  // rewards of one registry share a sandbox, and what runs in it
+  rewards_ = make_rewards(options.rewards, registry);
+  if (tests_decide_) programs_ = make_program_check(options.program_limits, registry);
+}
 
-TaskMixture ProblemScorer::make_tasks(const ProblemScorerOptions& options) const {
+TaskMixture ProblemScorer::make_tasks(const ProblemScorerOptions& options) {
   constexpr std::int64_t kMostReports = 20;
   std::int64_t reported = 0;
   ProblemFileRules rules;
   rules.is_benchmark = options.is_benchmark;
   rules.refusal = [&](const Problem& problem) -> std::string {
+    // Where the answer check has nothing it can read.
+    tests_decide_ = tests_decide_ || (!problem.tests.empty() && !checks_.is_right(reward_sample(problem, "")));
     const std::int64_t tokens = std::ssize(prompt(problem, 0).tokens);
     if (options.max_prompt_tokens == 0 || tokens <= options.max_prompt_tokens) return "";
     return fmt::format("the prompt has {} tokens, more than the {} that the length of a row leaves to it", tokens,
@@ -98,10 +123,27 @@ ScoredGroups ProblemScorer::score(std::span<const Problem> problems, std::span<c
     scored.thinks.push_back(thinks_first(template_, text));
     scored.right.push_back(checks_.is_right(samples[i]));
   }
+  judge_programs(samples, scored.right);
   for (std::size_t p = 0; p < problems.size(); ++p)
     for (RewardResult& result : rewards_.score_group(std::span(samples).subspan(p * siblings, siblings)))
       scored.results.push_back(std::move(result));
   return scored;
+}
+
+void ProblemScorer::judge_programs(std::span<const RewardSample> samples,
+                                   std::vector<std::optional<bool>>& right) const {
+  if (!tests_decide_) return;
+  std::vector<std::size_t> open;
+  std::vector<RewardSample> open_samples;
+  for (std::size_t i = 0; i < samples.size(); ++i)
+    if (!right[i] && !samples[i].tests.empty()) {
+      open.push_back(i);
+      open_samples.push_back(samples[i]);
+    }
+  const RewardSet::Begun begun = programs_.begin(open_samples);
+  for (std::size_t i = 0; i < open.size(); ++i)
+    if (const auto passed = programs_.score_group(std::span(open_samples).subspan(i, 1)).front().total)
+      right[open[i]] = *passed > 0.5;
 }
 
 }  // namespace athanor

@@ -1,4 +1,8 @@
-// Problems as prompts and completions as rewards. Law: pure; a reward that fails leaves its sample out and is counted.
+// Problems as prompts and completions as rewards. Laws:
+//  * Pure; a reward that fails leaves its sample out and is counted.
+//  * What is right says the problem's answer check; where that has no answer it can read, but the problem has tests of
+//  a
+//    program, all of them passing is right (pass@1 of code: Chen et al. 2021, arXiv 2107.03374).
 #pragma once
 
 #include <optional>
@@ -20,6 +24,9 @@ namespace athanor {
 struct ProblemScorerOptions {
   std::string tasks;    ///< "arithmetic:level=2 @ 3, jsonl:FILE"
   std::string rewards;  ///< empty: none; completions are right or wrong all the same
+  /// Rewards among which `code` or `binary_code` says the limits of programs (time, memory, language) for problems that
+  /// tests alone decide; without either those of `binary_code`.
+  std::string program_limits{};
   std::string prompt_template = "tags";
   /// A prompt of a text template begins behind the end of another document, as in packed pre-training; else it begins a
   /// sequence, as where documents are isolated. Chat layouts have their own beginning, and conversations are always
@@ -34,7 +41,7 @@ struct ProblemScorerOptions {
 struct ScoredGroups {
   std::vector<std::string> texts;
   std::vector<RewardResult> results;
-  std::vector<std::optional<bool>> right;  ///< by the tasks' own checks
+  std::vector<std::optional<bool>> right;  ///< by the tasks' own checks, or by tests of programs
   std::vector<bool> thinks;                ///< says something before its answer
 };
 
@@ -66,15 +73,19 @@ class ProblemScorer {
   std::vector<std::string> stop_strings() const;
 
  private:
-  TaskMixture make_tasks(const ProblemScorerOptions& options) const;
+  TaskMixture make_tasks(const ProblemScorerOptions& options);
+  /// Decides, by their tests, samples that the answer checks leave open. All programs run at once.
+  void judge_programs(std::span<const RewardSample> samples, std::vector<std::optional<bool>>& right) const;
 
   const Tokenizer& tokenizer_;
   bool behind_eos_;
   PromptTemplate template_;
   std::optional<ChatTemplate> chat_;  ///< of a chat layout
   AnswerChecks checks_;
+  bool tests_decide_ = false;  ///< some problem of a file
   TaskMixture tasks_;
   RewardSet rewards_;
+  RewardSet programs_;  ///< empty where no problem is decided by tests: then no sandbox is needed
 };
 
 }  // namespace athanor
