@@ -8,6 +8,7 @@
 #include "jobs/stages/evaluate.hpp"
 #include "jobs/stages/pretrain.hpp"
 #include "jobs/stages/reward_model.hpp"
+#include "jobs/stages/rejection_sampling.hpp"
 #include "jobs/stages/rl.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
@@ -19,7 +20,9 @@ std::unique_ptr<Stage> make_stage(const std::string& kind) {
   if (kind == "evaluate") return std::make_unique<EvaluateStage>();
   if (kind == "rl") return std::make_unique<RlStage>();
   if (kind == "reward_model") return std::make_unique<RewardModelStage>();
-  throw ConfigError("stage kind '" + kind + "' is not one of pretrain, rl, evaluate, reward_model");
+  if (kind == "rejection_sampling") return std::make_unique<RejectionSamplingStage>();
+  throw ConfigError("stage kind '" + kind + "' is not one of pretrain, sft, reward_model, rl, rejection_sampling, distill, "
+                    "evaluate");
 }
 
 namespace {

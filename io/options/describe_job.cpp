@@ -149,11 +149,13 @@ void describe(OptionTable& table, JobOptions& job) {
   describe(table, job.sft);
   describe(table, job.distill);
   describe(table, job.reward_model);
+  describe(table, job.sampling);
 }
 
 void describe(OptionTable& table, StageOptions& stage) {
   table.section("", "[STAGE] keys of a stage's section, beside any of the shared ones (optimizer.lr = ...)");
-  table.add("kind", stage.kind, "pretrain|rl|evaluate|reward_model", "what the stage does");
+  table.add("kind", stage.kind, "pretrain|sft|reward_model|rl|rejection_sampling|distill|evaluate",
+            "what the stage does");
   table.add("init", stage.init, "STAGE|FOLDER",
             "weights to begin with: the last checkpoint of an earlier stage, or a checkpoint folder; empty: new ones");
 }

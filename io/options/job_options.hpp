@@ -9,6 +9,7 @@
 
 #include "io/options/option_table.hpp"
 #include "src/base/dtype.hpp"
+#include "src/filter/readability.hpp"
 #include "src/model/model_config.hpp"
 #include "src/nn/decode_rows.hpp"
 #include "src/nn/recompute.hpp"
@@ -128,6 +129,19 @@ struct RewardModelOptions {
   bool centre_bias = true;
 };
 
+/// [sampling]: completions that a stage of kind rejection_sampling keeps. What is asked, and in how many slots, says
+/// [rl].
+struct RejectionSamplingOptions {
+  std::int64_t problems = 1024, samples = 16, keep_per_problem = 4, problems_per_round = 64;
+  double temperature = 1.0, top_p = 1.0, min_p = 0.0;
+  std::int64_t top_k = 0, max_new_tokens = 0;
+  ReadabilityOptions readability;
+  bool rewrite_r1 = false;
+  std::vector<std::string> mix;
+  std::string decontaminate;
+  std::int64_t ngram = 10;
+};
+
 /// What all stages share and each may override.
 struct JobOptions {
   RunOptions run;
@@ -140,6 +154,7 @@ struct JobOptions {
   SftOptions sft;
   DistillOptions distill;
   RewardModelOptions reward_model;
+  RejectionSamplingOptions sampling;
 };
 
 /// A stage's own keys, written without a section: `[NAME]` `kind = pretrain`.
@@ -158,6 +173,7 @@ void describe(OptionTable& table, EvaluateOptions& evaluate);
 void describe(OptionTable& table, SftOptions& sft);
 void describe(OptionTable& table, DistillOptions& distill);
 void describe(OptionTable& table, RewardModelOptions& reward_model);
+void describe(OptionTable& table, RejectionSamplingOptions& sampling);
 void describe(OptionTable& table, JobOptions& job);
 /// Rows without a section.
 void describe(OptionTable& table, StageOptions& stage);

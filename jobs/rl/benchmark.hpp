@@ -17,6 +17,8 @@
 
 namespace athanor {
 
+inline constexpr std::int64_t kGeneratedProblems = 256;  ///< of a benchmark without end, where no number is given
+
 struct BenchmarkOptions {
   ProblemRange problems;
   RolloutOptions sampling;     ///< group_size: completions of a problem

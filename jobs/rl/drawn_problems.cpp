@@ -1,18 +1,39 @@
 #include "jobs/rl/drawn_problems.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include "jobs/rl/shared_scores.hpp"
 
 namespace athanor {
 
-DrawnProblems draw_problems(const ProcessMesh& mesh, const ProblemScorer& scorer, const ProblemRange& range) {
+namespace {
+
+/// This rank's share of a range: [first, second).
+std::pair<std::int64_t, std::int64_t> share_of(const ProcessMesh& mesh, const ProblemRange& range) {
   const std::int64_t ranks = mesh.size(Axis::data), rank = mesh.coord(Axis::data);
+  return {range.first + range.count * rank / ranks, range.first + range.count * (rank + 1) / ranks};
+}
+
+}  // namespace
+
+DrawnProblems draw_problems(const ProcessMesh& mesh, const ProblemScorer& scorer, const ProblemRange& range) {
+  const auto [first, end] = share_of(mesh, range);
   DrawnProblems drawn;
-  drawn.first = range.first + range.count * rank / ranks;
-  for (std::int64_t i = drawn.first; i < range.first + range.count * (rank + 1) / ranks; ++i) {
+  drawn.first = first;
+  for (std::int64_t i = first; i < end; ++i) {
     drawn.problems.push_back(scorer.problem(range.seed, i, range.split));
     drawn.prompts.push_back(scorer.prompt(drawn.problems.back(), i));
   }
   return drawn;
+}
+
+std::int64_t longest_prompt(ProcessMesh& mesh, const ProblemScorer& scorer, const ProblemRange& range) {
+  std::int64_t longest = 0;
+  const auto [first, end] = share_of(mesh, range);
+  for (std::int64_t i = first; i < end; ++i)
+    longest = std::max(longest, std::ssize(scorer.prompt(scorer.problem(range.seed, i, range.split), i).tokens));
+  return mesh.host(Axis::world).max(longest);
 }
 
 void complete(DrawnProblems& drawn, RolloutEngine& engine, const ProblemScorer& scorer, RolloutOptions sampling) {

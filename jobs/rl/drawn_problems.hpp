@@ -24,6 +24,8 @@ struct DrawnProblems {
 
 /// The problems and prompts alone.
 DrawnProblems draw_problems(const ProcessMesh& mesh, const ProblemScorer& scorer, const ProblemRange& range);
+/// Tokens of the longest prompt of the range. Collective over the world.
+std::int64_t longest_prompt(ProcessMesh& mesh, const ProblemScorer& scorer, const ProblemRange& range);
 /// Generates. Collective as RolloutEngine::generate. @param sampling  its stop ids and strings are the scorer's.
 void complete(DrawnProblems& drawn, RolloutEngine& engine, const ProblemScorer& scorer, RolloutOptions sampling);
 

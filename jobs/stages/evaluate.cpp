@@ -5,24 +5,21 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "io/checkpoint/durable.hpp"
 #include "jobs/evaluation.hpp"
-#include "jobs/initial_weights.hpp"
+#include "jobs/inference_model.hpp"
 #include "jobs/rl/benchmark.hpp"
 #include "jobs/rl/benchmark_summary.hpp"
-#include "jobs/trained_model.hpp"
 #include "jobs/training_data.hpp"
-#include "parallel/data/zero_optimizer.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 
 namespace athanor {
 namespace {
-
-constexpr std::int64_t kGeneratedProblems = 256;  ///< of a benchmark without end
 
 /// A benchmark and what it asks, before anything is computed.
 struct PlannedBenchmark {
@@ -36,27 +33,22 @@ std::vector<PlannedBenchmark> plan_benchmarks(const JobOptions& options, const T
   const EvaluateOptions& evaluate = options.evaluate;
   std::vector<PlannedBenchmark> plan;
   if (evaluate.benchmarks.empty()) return plan;
-  if (tokenizer.vocab_size() > options.model.vocab_size)
-    throw ConfigError(fmt::format("data.tokenizer has {} tokens, the model {} (model.vocab_size)",
-                                  tokenizer.vocab_size(), options.model.vocab_size));
   const std::int64_t max_new_tokens = evaluate.max_new_tokens > 0 ? evaluate.max_new_tokens : options.rl.max_new_tokens;
-  if (max_new_tokens >= options.model.max_positions)
-    throw ConfigError(fmt::format("evaluate.max_new_tokens = {} leaves no room for a prompt: model.max_positions = {}",
-                                  max_new_tokens, options.model.max_positions));
+  const std::int64_t room = prompt_room(options, tokenizer, max_new_tokens, "evaluate.max_new_tokens");
   for (const NamedSpec& spec : parse_named_specs(evaluate.benchmarks, "benchmark")) {
     if (spec.weight != 1.0)
       throw ConfigError("benchmark '" + spec.text + "': each is measured by itself, so it has no weight");
     PlannedBenchmark planned;
     planned.name = planned.spec = spec.text;
-    planned.scorer = std::make_unique<ProblemScorer>(
-        ProblemScorerOptions{.tasks = spec.text,
-                             .rewards = "",
-                             .prompt_template = options.rl.prompt_template,
-                             .behind_eos = !options.data.isolate_documents,
-                             .max_prompt_tokens = options.model.max_positions - max_new_tokens,
-                             .is_benchmark = true,
-                             .logs = logs},
-        tokenizer);
+    planned.scorer = std::make_unique<ProblemScorer>(ProblemScorerOptions{.tasks = spec.text,
+                                                                          .rewards = "",
+                                                                          .program_limits = options.rl.rewards,
+                                                                          .prompt_template = options.rl.prompt_template,
+                                                                          .behind_eos = !options.data.isolate_documents,
+                                                                          .max_prompt_tokens = room,
+                                                                          .is_benchmark = true,
+                                                                          .logs = logs},
+                                                     tokenizer);
     const auto in_file = planned.scorer->tasks().num_problems(Split::held_out);
     if (in_file) planned.name = planned.scorer->problem(options.run.seed, 0, Split::held_out).task;
     for (const PlannedBenchmark& other : plan)
@@ -81,11 +73,9 @@ std::int64_t longest_sequence(const StageContext& context, std::span<const Plann
   std::int64_t longest = 0;
   for (const PlannedBenchmark& planned : plan) {
     context.world.check_same("the problems of " + planned.spec, planned.scorer->tasks().fingerprint());
-    const DrawnProblems drawn = draw_problems(*context.environment.mesh, *planned.scorer, planned.options.problems);
-    for (const RolloutPrompt& prompt : drawn.prompts)
-      longest = std::max(longest, std::ssize(prompt.tokens) + planned.options.sampling.max_new_tokens);
+    longest = std::max(longest, longest_prompt(*context.environment.mesh, *planned.scorer, planned.options.problems) +
+                                    planned.options.sampling.max_new_tokens);
   }
-  longest = context.world.max(longest);
   if (longest > context.options.model.max_positions)
     throw ConfigError(
         fmt::format("evaluate.benchmarks: a prompt and its completion may have {} tokens, more than "
@@ -187,7 +177,6 @@ void EvaluateStage::check(const JobOptions& options) const {
 
 StageStatus EvaluateStage::run(StageContext& context) {
   const JobOptions& options = context.options;
-  Environment& env = context.environment;
   const TrainingData data =
       open_training_data(options.data, options.run.seed, context.folder.stage(context.name) / "data", false,
                          context.world, [](const std::string&, const PrepareProgress&) {});
@@ -196,29 +185,20 @@ StageStatus EvaluateStage::run(StageContext& context) {
     throw ConfigError("stage " + context.name +
                       ": nothing to evaluate on; set evaluate.benchmarks, data.held_out, or data.train with "
                       "data.held_out_fraction");
-  if (context.stage.init.empty())
-    throw ConfigError("stage " + context.name +
-                      ": `init` names no weights; give an earlier stage or a checkpoint folder");
   const std::int64_t longest = longest_sequence(context, plan);
-  const auto model = make_model(*env.ops, options, *env.mesh, *env.compute);
-  ParameterStore store(*env.ops, model->parameters(), {.with_gradients = false}, *env.compute);
-  auto shards = weight_shards(store);
-  for (NamedShard& state : state_shards(model->states(), false)) shards.push_back(std::move(state));
-  load_initial_weights(context, shards);
+  InferenceModel inference(context);
 
   std::optional<EvaluationResult> text;
   if (data.held_out) {
-    text = measure_text(context, *model, data);
+    text = measure_text(context, inference.model(), data);
     context.summary = {{"held-out loss", fmt::format("{:.4f}", text->loss)},
                        {"perplexity", fmt::format("{:.3f}", text->perplexity)},
                        {"bits per byte", fmt::format("{:.4f}", text->bits_per_byte)},
                        {"tokens", std::to_string(text->tokens)}};
   }
   std::vector<NamedBenchmark> results;
-  std::optional<RolloutEngine> engine;
-  if (!plan.empty())
-    engine.emplace(*env.ops, *model, *env.mesh, std::max(options.rl.slots, options.evaluate.samples), longest,
-                   cache_form(options.run.numerics), data.tokenizer.get(), *env.compute);
+  std::unique_ptr<RolloutEngine> engine;
+  if (!plan.empty()) engine = inference.make_engine(options.evaluate.samples, longest, *data.tokenizer);
   for (const PlannedBenchmark& planned : plan) {
     if (context.stop.agreed(context.world)) return StageStatus::interrupted;
     results.push_back({planned.name, planned.spec, measure_problems(context, planned, *engine)});

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "src/reward/answer_extraction.hpp"
+#include "src/reward/script.hpp"
 #include "src/text/utf8.hpp"
 
 namespace athanor {
@@ -32,6 +33,16 @@ bool is_row_of_steps(std::string_view text) {
          text.find("```") == std::string_view::npos;
 }
 
+/// "" where it has no letters.
+std::string_view language_of_letters(std::string_view text) {
+  std::string_view language;
+  for (const char32_t c : to_code_points(text)) {
+    if (script_of(c) == Script::han) return "zh";
+    if (script_of(c) != Script::neutral) language = "en";
+  }
+  return language;
+}
+
 bool ends_sentence(std::string_view text) {
   for (const std::string_view end : {".", "!", "?", ":", "`", "。", "！", "？", "："})
     if (text.ends_with(end)) return true;
@@ -43,6 +54,7 @@ bool ends_sentence(std::string_view text) {
 AssistantText own_words(const CompletionParts& parts) { return {parts.reasoning, parts.answer}; }
 
 AssistantText rewrite_r1(const CompletionParts& parts, std::string_view language) {
+  if (language.empty()) language = language_of_letters(parts.reasoning);
   return {tidy_reasoning(parts.reasoning, language),
           parts.layout == CompletionLayout::r1 ? parts.answer : summary_of(parts.answer, language)};
 }
@@ -67,7 +79,7 @@ std::string tidy_reasoning(std::string_view reasoning, std::string_view language
     gap = false;
     tidy += line;
   }
-  if (!tidy.empty() && !ends_sentence(tidy)) tidy += is_chinese(language) ? kChineseStop : ".";
+  if (!tidy.empty() && !language.empty() && !ends_sentence(tidy)) tidy += is_chinese(language) ? kChineseStop : ".";
   return tidy;
 }
 
@@ -76,6 +88,7 @@ std::string summary_of(std::string_view answer, std::string_view language) {
   const bool plain = answer.find('\n') == std::string_view::npos && answer.find("```") == std::string_view::npos &&
                      count_characters(answer) <= kLongestPlainAnswer;
   if (!plain) return std::string(answer);
+  if (language.empty()) return fmt::format("#### {}", answer);
   if (answer.ends_with(kChineseStop))
     answer.remove_suffix(kChineseStop.size());
   else if (answer.size() > 1 && answer.ends_with('.'))

@@ -24,9 +24,19 @@ TEST(RewriteR1, GivesReasoningAndSummary) {
   EXPECT_EQ(r1.content, "So 16 it is.");
 }
 
+// Where the question has no language, the letters of the reasoning say it; signs alone have none.
+TEST(RewriteR1, TakesTheLanguageOfTheReasoning) {
+  const auto summary = [](std::string reasoning) {
+    return rewrite_r1({CompletionLayout::tags, std::move(reasoning), "16"}, "").content;
+  };
+  EXPECT_EQ(summary("She sells 16 of them."), "The answer is 16.");
+  EXPECT_EQ(summary("先算12+7=19，x=16。"), "答案是16。");
+  EXPECT_EQ(summary("12+7=19;19-3=16"), "#### 16");
+}
+
 // Steps become lines, blanks and empty lines lose their surplus, code keeps its own; done twice is done once.
 TEST(TidyReasoning, ChangesFormAlone) {
-  EXPECT_EQ(tidy_reasoning("12+7=19;19-3=16", ""), "12+7=19\n19-3=16.");
+  EXPECT_EQ(tidy_reasoning("12+7=19;19-3=16", ""), "12+7=19\n19-3=16");
   EXPECT_EQ(tidy_reasoning("  a   b \n\n\n\n c\t\td", "en"), "a b\n\nc d.");
   EXPECT_EQ(tidy_reasoning("x:\n```\nif a:\n    b\n\n\nc\n```", "en"), "x:\n```\nif a:\n    b\n\n\nc\n```");
   EXPECT_EQ(tidy_reasoning("", "en"), "");
@@ -40,7 +50,8 @@ TEST(TidyReasoning, ChangesFormAlone) {
 TEST(SummaryOf, SaysTheAnswer) {
   EXPECT_EQ(summary_of("16.", "en"), "The answer is 16.");
   EXPECT_EQ(summary_of("是。", "zh-CN"), "答案是是。");
-  EXPECT_EQ(summary_of("\\boxed{\\frac{1}{2}}", ""), "The answer is \\boxed{\\frac{1}{2}}.");
+  EXPECT_EQ(summary_of("\\boxed{\\frac{1}{2}}", "en"), "The answer is \\boxed{\\frac{1}{2}}.");
+  EXPECT_EQ(summary_of("16", ""), "#### 16");
   EXPECT_EQ(summary_of("```python\nprint(1)\n```", "en"), "```python\nprint(1)\n```");
   EXPECT_EQ(summary_of(std::string(201, 'x'), "en"), std::string(201, 'x'));
 }
