@@ -50,7 +50,7 @@ class RejectionSampling {
       }
       finish();
     }
-    if (counts_.kept == 0)
+    if (leads_ && counts_.kept == 0)
       spdlog::warn("{}: nothing was kept: {} of {} completions were right; see {}", context_.name, counts_.right,
                    counts_.completions, (folder_ / "data" / "rejected.json").string());
     const double rate = 100.0 * counts_.acceptance_rate();
