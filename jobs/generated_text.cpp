@@ -74,10 +74,10 @@ void write_tasks(const TaskText& tasks, const std::filesystem::path& file) {
   replace_text_file(file, lines);
 }
 
-/// Conversations, a line each, as io/dataset/conversation_file.hpp reads them.
-void write_chats(const TaskText& chats, const std::filesystem::path& file) {
-  std::string lines;
-  for (std::uint64_t number = 0; std::ssize(lines) < chats.options().bytes; ++number) {
+template <class F>
+void for_each_chat(const TaskText& chats, const F& use) {
+  std::int64_t bytes = 0;
+  for (std::uint64_t number = 0; bytes < chats.options().bytes; ++number) {
     TaskChat chat = chats.chat(number);
     Conversation conversation;
     conversation.messages = std::move(chat.messages);
@@ -86,12 +86,29 @@ void write_chats(const TaskText& chats, const std::filesystem::path& file) {
     conversation.task = chat.problem.task;
     conversation.provenance =
         nlohmann::json{{"stage", "generated"}, {"problem", number}, {"correct", chat.correct}}.dump();
-    lines += conversation_line(conversation) + "\n";
+    const std::string line = conversation_line(conversation);
+    bytes += std::ssize(line) + 1;
+    use(std::move(conversation), line);
   }
+}
+
+/// Conversations, a line each, as io/dataset/conversation_file.hpp reads them.
+void write_chats(const TaskText& chats, const std::filesystem::path& file) {
+  std::string lines;
+  for_each_chat(chats, [&](const Conversation&, const std::string& line) { lines += line + "\n"; });
   replace_text_file(file, lines);
 }
 
 }  // namespace
+
+std::vector<Conversation> generated_chats(const std::string& arguments) {
+  std::vector<Conversation> conversations;
+  for_each_chat(TaskText(arguments, TaskTextKind::chats), [&](Conversation conversation, const std::string&) {
+    conversation.place = "generated:chats, number " + std::to_string(conversations.size());
+    conversations.push_back(std::move(conversation));
+  });
+  return conversations;
+}
 
 std::filesystem::path write_generated_text(const std::string& name, const std::filesystem::path& folder) {
   constexpr std::string_view kTasks = "tasks(", kChats = "chats(";

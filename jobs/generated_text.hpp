@@ -3,6 +3,9 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
+
+#include "io/dataset/conversation_file.hpp"
 
 namespace athanor {
 
@@ -12,5 +15,8 @@ namespace athanor {
 /// file that is there already is left alone. @returns the file. @throws ConfigError listing the names there are;
 /// DataError
 std::filesystem::path write_generated_text(const std::string& name, const std::filesystem::path& folder);
+
+/// The conversations of "chats(ARGUMENTS)", in order. @throws ConfigError
+std::vector<Conversation> generated_chats(const std::string& arguments);
 
 }  // namespace athanor

@@ -31,15 +31,20 @@ JobOptions options_of_checkpoint(const RunState& state) {
   return Configuration(std::move(assignments), OptionTable{}).job(state.stage);
 }
 
+JobOptions options_of_checkpoint(const std::filesystem::path& checkpoint) {
+  JobOptions options = options_of_checkpoint(CheckpointReader(checkpoint).state());
+  options.data.tokenizer = tokenizer_of_checkpoint(options.data.tokenizer, checkpoint);
+  return options;
+}
+
 LoadedModel::LoadedModel(const std::filesystem::path& path, const RunOptions& run, const ParallelOptions& parallel,
                          HostGroup& world, std::map<std::string, ExpertPlacement> placements)
     : checkpoint(find_checkpoint(path)) {
-  options = options_of_checkpoint(CheckpointReader(checkpoint).state());
+  options = options_of_checkpoint(checkpoint);
   options.run.device = run.device;
   options.run.dtype = run.dtype;
   options.run.threads = run.threads;
   options.parallel = parallel;
-  options.data.tokenizer = tokenizer_of_checkpoint(options.data.tokenizer, checkpoint);
   environment = std::make_unique<Environment>(options, world);
   tokenizer = load_tokenizer(options.data.tokenizer);
   model = make_model(*environment->ops, options, *environment->mesh, *environment->compute, std::move(placements));

@@ -14,6 +14,8 @@ namespace athanor {
 
 /// The options a checkpoint was trained with, as its stage saw them. @throws DataError, ConfigError
 JobOptions options_of_checkpoint(const RunState& state);
+/// Those of the checkpoint in this folder, its tokenizer found (jobs/run_tokenizer.hpp).
+JobOptions options_of_checkpoint(const std::filesystem::path& checkpoint);
 
 struct LoadedModel {
   /// Collective. @param checkpoint  a checkpoint, stage or run folder. `run` gives device, dtype and threads,

@@ -6,9 +6,10 @@
 #include "jobs/run_tokenizer.hpp"
 #include "jobs/same_run.hpp"
 #include "jobs/stages/evaluate.hpp"
+#include "jobs/stages/fine_tuning.hpp"
 #include "jobs/stages/pretrain.hpp"
-#include "jobs/stages/reward_model.hpp"
 #include "jobs/stages/rejection_sampling.hpp"
+#include "jobs/stages/reward_model.hpp"
 #include "jobs/stages/rl.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
@@ -17,11 +18,14 @@ namespace athanor {
 
 std::unique_ptr<Stage> make_stage(const std::string& kind) {
   if (kind == "pretrain") return std::make_unique<PretrainStage>();
+  if (kind == "sft") return std::make_unique<FineTuningStage>(FineTuningStage::Kind::sft);
+  if (kind == "distill") return std::make_unique<FineTuningStage>(FineTuningStage::Kind::distill);
   if (kind == "evaluate") return std::make_unique<EvaluateStage>();
   if (kind == "rl") return std::make_unique<RlStage>();
   if (kind == "reward_model") return std::make_unique<RewardModelStage>();
   if (kind == "rejection_sampling") return std::make_unique<RejectionSamplingStage>();
-  throw ConfigError("stage kind '" + kind + "' is not one of pretrain, sft, reward_model, rl, rejection_sampling, distill, "
+  throw ConfigError("stage kind '" + kind +
+                    "' is not one of pretrain, sft, reward_model, rl, rejection_sampling, distill, "
                     "evaluate");
 }
 

@@ -80,7 +80,7 @@ void learn(const Configuration& configuration, const Wish& wish, const RunFolder
   const auto file = folder.path() / kFile;
   if (std::filesystem::exists(file)) {
     const auto tokenizer = load_tokenizer(file.string());
-    if (tokenizer->vocab_size() != wish.vocab_size)
+    if (tokenizer->vocab_size() > wish.vocab_size)
       throw ConfigError(fmt::format(
           "data.tokenizer = bpe:{}: {} has {} tokens; give bpe:{}, or another --run.folder, or --run.start_over=true",
           wish.vocab_size, file.string(), tokenizer->vocab_size(), tokenizer->vocab_size()));
@@ -88,6 +88,7 @@ void learn(const Configuration& configuration, const Wish& wish, const RunFolder
   }
   BpeTrainerOptions options;
   options.vocab_size = wish.vocab_size;
+  options.may_be_smaller = true;
   BpeTrainer trainer(options);
   const DataOptions data = configuration.job(wish.stage).data;
   for (const std::string& source : data.train) add_source(source, data, folder.stage(wish.stage) / "data", trainer);

@@ -1,4 +1,5 @@
-// `data.tokenizer = bpe:N`: a tokenizer of N tokens that a run learns from its own training text. Laws:
+// `data.tokenizer = bpe:N`: a tokenizer of at most N tokens (fewer where the text has no more pairs) that a run learns
+// from its own training text. Laws:
 //  * It is learned once, by rank 0, before the first stage, and lies in the run's folder as tokenizer.json; a restart
 //    and every command that reads a checkpoint of the run find it there.
 //  * It depends on the text alone, so the same recipe learns the same tokenizer everywhere.

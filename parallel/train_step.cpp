@@ -81,7 +81,7 @@ StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micr
     report_nonfinite(plan.step, micro_batches, own);
 
   StepResult result;
-  result.loss = numbers_[kLoss];
+  result.loss = result.token_loss = numbers_[kLoss];
   result.mtp_loss = numbers_[kMtpLoss];
   result.balance_loss = numbers_[kBalanceLoss];
   std::copy_n(numbers_.begin() + kPolicy, kNumPolicySums, result.policy.begin());

@@ -40,6 +40,7 @@ struct StepPlan {
 /// The same on every rank.
 struct StepResult {
   double loss = 0.0;          ///< nats a token, mean over the global batch
+  double token_loss = 0.0;    ///< weighted cross entropy alone: where a policy is trained, that of text beside it
   double mtp_loss = 0.0;      ///< weighted by lambda / depth
   double balance_loss = 0.0;  ///< summed over layers
   double grad_norm = 0.0;     ///< before clipping

@@ -54,16 +54,39 @@ Configuration::Configuration(std::vector<Assignment> assignments, const OptionTa
   }
 }
 
+std::vector<std::string> Configuration::lineage(std::string_view stage) const {
+  std::vector<std::string> names{std::string(stage)};
+  for (auto at = std::find(stages_.begin(), stages_.end(), stage); at != stages_.end();) {
+    const auto init = winners("init", *at, false);
+    if (init.empty()) break;
+    // An earlier stage alone, so there is no circle.
+    const auto parent = std::find(stages_.begin(), at, init.front()->value);
+    if (parent == at) break;
+    names.push_back(*parent);
+    at = parent;
+  }
+  return names;
+}
+
 std::vector<const Assignment*> Configuration::winners(std::string_view key, std::string_view stage,
                                                       bool is_list) const {
-  const std::string stage_key = stage.empty() ? "" : fmt::format("{}.{}", stage, key);
+  // Keys under which a stage is told, the nearest first.
+  std::vector<std::string> stage_keys;
+  if (!stage.empty()) {
+    stage_keys.push_back(fmt::format("{}.{}", stage, key));
+    if (key.starts_with("model."))
+      for (const std::string& name : lineage(stage))
+        if (name != stage) stage_keys.push_back(fmt::format("{}.{}", name, key));
+  }
+  const auto nearness = [&](const Assignment& assignment) {
+    return stage_keys.end() - std::find(stage_keys.begin(), stage_keys.end(), assignment.key);
+  };
   const auto rank = [&](const Assignment& assignment) {
-    return std::tuple(assignment.source == kCommandLineSource, assignment.key == stage_key, assignment.source);
+    return std::tuple(assignment.source == kCommandLineSource, nearness(assignment), assignment.source);
   };
   std::vector<const Assignment*> best;
   for (const Assignment& assignment : assignments_) {
-    const bool own = !stage.empty() && assignment.key == stage_key;
-    if (!own && assignment.key != key) continue;
+    if (nearness(assignment) == 0 && assignment.key != key) continue;
     if (!best.empty() && rank(assignment) < rank(*best.front())) continue;
     if (!is_list || (!best.empty() && rank(*best.front()) < rank(assignment))) best.clear();
     best.push_back(&assignment);
@@ -216,10 +239,14 @@ std::string Configuration::text() const {
     for (const auto& row : own.stage_table.rows())
       for (const auto& value : own.stage_table.get(row.key))
         if (!value.empty()) text += file_line(row.key, value, origin(row.key, name));
-    // Only what differs from the shared sections: one written value has one place.
+    // Only what differs from the shared sections, or from the model of the stage it begins from: one written value has
+    // one place.
+    const auto line = lineage(name);
+    Schema parent;
+    apply(parent.job_table, line.size() > 1 ? line[1] : "");
     for (const auto& row : own.job_table.rows()) {
       const auto values = own.job_table.get(row.key);
-      if (values == shared.job_table.get(row.key)) continue;
+      if (values == (row.key.starts_with("model.") ? parent : shared).job_table.get(row.key)) continue;
       for (const auto& value : values) text += file_line(row.key, value, origin(row.key, name));
     }
   }

@@ -2,6 +2,7 @@
 //   command line > configuration files > defaults; a later file wins over an earlier one, and a file over the files it
 //   names. Among files, and on the command line, what a stage's section says wins over the shared section. A list takes
 //   all its values from the one source that wins.
+// A stage that begins from an earlier one (init) has its [model], unless its own section says otherwise.
 // Every value knows its origin, and text() writes everything down so that reading it back gives the same values.
 #pragma once
 
@@ -43,6 +44,8 @@ class Configuration {
   std::string text() const;
 
  private:
+  /// The stage, the earlier one that its `init` names, the one before that, ...
+  std::vector<std::string> lineage(std::string_view stage) const;
   /// The assignments that win for `key`, in order: one, or all of a list's; empty: the default stands.
   std::vector<const Assignment*> winners(std::string_view key, std::string_view stage, bool is_list) const;
   void check_keys(const OptionTable& others);

@@ -87,7 +87,10 @@ void describe(OptionTable& table, RlOptions& rl) {
             "where problems come from, with weights: \"arithmetic:level=2 @ 3, jsonl:FILE(format=gsm8k)\" "
             "(src/task/README.md)");
   table.add("rewards", rl.rewards, "rewards", "what a completion earns, with weights: \"accuracy, format @ 0.5\"");
-  table.add("prompt_template", rl.prompt_template, "r1_zero|tags|marks|r1|v3|chatml|llama3",
+  table.add("prompts", rl.prompts, "TASKS -> REWARDS | weight N | from FRACTION",
+            "several kinds of prompts with rewards of their own, in place of tasks and rewards; the first counts for "
+            "pass@1. from: the fraction of the steps before which a kind is left out. May be repeated");
+  table.add("prompt_template", rl.prompt_template, "r1_zero|tags|marks|lines|r1|v3|chatml|llama3",
             "how the model is asked: text templates of base models, or the chat layouts");
   table.add("prompts_per_rollout", rl.prompts_per_rollout, "prompts", "of all ranks, between two rollouts", kPositive);
   table.add("group_size", rl.group_size, "completions", "of each prompt", kPositive);
@@ -101,15 +104,28 @@ void describe(OptionTable& table, RlOptions& rl) {
   table.add("top_p", rl.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
   table.add("min_p", rl.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
   table.add("top_k", rl.top_k, "tokens", "sample from so many; 0: all");
-  table.add("objective", rl.objective, "grpo|dr_grpo|dapo|bnpo|gspo|cispo|rloo|reinforce++",
-            "how rewards become an update");
+  table.add("objective", rl.objective, "grpo|dr_grpo|dapo|bnpo|gspo|cispo|rloo|reinforce++|ppo",
+            "how rewards become an update; ppo has a critic");
   table.add("clip_low", rl.clip_low, "number", "the ratio of new to old probability is cut below 1 - this");
   table.add("clip_high", rl.clip_high, "number", "and above 1 + this (cispo: above this)");
   table.add("ratio_bound", rl.ratio_bound, "number", "largest ratio on bad completions, too; 0: none");
   table.add("kl_beta", rl.kl_beta, "number", "weight of the divergence from the reference model; 0: no reference");
-  table.add_choice("kl_in", rl.kl_in_reward, {{"loss", false}, {"reward", true}},
+  table.add_choice("kl_in", rl.kl_in, {{"loss", KlIn::loss}, {"reward", KlIn::reward}, {"token", KlIn::token}},
                    "loss: k3 of every token (GRPO); reward: the sum of k1 over a completion is taken off its reward "
-                   "(RLOO)");
+                   "(RLOO); token: k1 is taken off at each token (ppo)");
+  table.add("kl_target", rl.kl_target, "nats",
+            "of a completion, which kl_beta is moved to hold (ppo); 0: kl_beta stays");
+  table.add("kl_horizon", rl.kl_horizon, "completions", "over which kl_beta moves");
+  table.add("critic", rl.critic, "stage|folder",
+            "a reward model that the critic of ppo begins as; empty: the policy with a new head");
+  table.add("critic_lr", rl.critic_lr, "rate", "of the critic's own optimizer");
+  table.add("critic_warmup", rl.critic_warmup, "rollouts", "at first in which the critic alone learns");
+  table.add("gamma", rl.gamma, "fraction", "by which a later reward counts less (ppo)", kFraction);
+  table.add("gae_lambda", rl.gae_lambda, "fraction", "1: advantages of whole returns; 0: of one step (ppo)", kFraction);
+  table.add("value_clip", rl.value_clip, "number", "a value moves at most so far in an update; 0: unbounded");
+  table.add("ptx_weight", rl.ptx_weight, "number",
+            "of next-token prediction on data.train beside the updates (InstructGPT's gamma: 27.8); 0: none");
+  table.add("ptx_sequences", rl.ptx_sequences, "rows", "of that text a step, of rl.row_tokens tokens, over all ranks");
   table.add("reference_refresh", rl.reference_refresh, "steps",
             "after which the reference becomes the policy as it is; 0: never");
   table.add("mask_truncated", rl.mask_truncated, "completions that were cut short count for nothing");
@@ -127,6 +143,8 @@ void describe(OptionTable& table, EvaluateOptions& evaluate) {
   table.section("evaluate", "[evaluate] problems for stages of kind evaluate; asked as [rl] says");
   table.add("benchmarks", evaluate.benchmarks, "tasks",
             "each measured by itself: \"arithmetic:level=4, jsonl:FILE(format=gsm8k, name=gsm8k)\"; empty: none");
+  table.add("rewards", evaluate.rewards, "rewards",
+            "whose means over the completions are told beside pass@1: \"format:layout=r1, learned:STAGE\"");
   table.add("problems", evaluate.problems, "problems",
             "of each benchmark; 0: all of a file, 256 of a generated task (its held-out ones)");
   table.add("samples", evaluate.samples, "completions", "of each problem", kPositive);

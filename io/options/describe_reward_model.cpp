@@ -17,7 +17,7 @@ void describe(OptionTable& table, RewardModelOptions& reward_model) {
             kFraction);
   table.add("max_bad", reward_model.max_bad, "fraction", "of the lines of a file that may be unusable and are left out",
             kFraction);
-  table.add("prompt_template", reward_model.prompt_template, "r1_zero|tags|marks",
+  table.add("prompt_template", reward_model.prompt_template, "r1_zero|tags|marks|lines|r1|v3|chatml|llama3",
             "how prompts and answers are shown, as in rl.prompt_template");
   table.add_choice("reads", reward_model.reads_final, {{"final", true}, {"whole", false}},
                    "final: the answer without its reasoning (R1's helpful model); whole: all of it (its safety model)");

@@ -67,10 +67,14 @@ struct ParallelOptions {
   std::string fault;
 };
 
+/// Where the divergence from the reference enters an update.
+enum class KlIn : std::uint8_t { loss, reward, token };
+
 /// [rl]: reinforcement learning on prompts with verifiable answers.
 struct RlOptions {
   std::string tasks = "arithmetic";
   std::string rewards = "accuracy";
+  std::vector<std::string> prompts;
   std::string prompt_template = "tags";
   std::int64_t prompts_per_rollout = 32, group_size = 16, updates_per_rollout = 1;
   std::int64_t max_new_tokens = 128, slots = 512;
@@ -79,7 +83,13 @@ struct RlOptions {
   std::int64_t top_k = 0;
   std::string objective = "grpo";
   double clip_low = 0.2, clip_high = 0.2, ratio_bound = 0.0, kl_beta = 0.0;
-  bool kl_in_reward = false;
+  KlIn kl_in = KlIn::loss;
+  double kl_target = 0.0, kl_horizon = 10000.0;
+  std::string critic;
+  double critic_lr = 9e-6, gamma = 1.0, gae_lambda = 0.95, value_clip = 0.2;
+  std::int64_t critic_warmup = 0;
+  double ptx_weight = 0.0;
+  std::int64_t ptx_sequences = 0;
   std::int64_t reference_refresh = 0;
   bool mask_truncated = false;
   std::int64_t dynamic_sampling = 0;
@@ -91,7 +101,7 @@ struct RlOptions {
 /// [evaluate]: problems that a stage of kind evaluate has a model solve. How it is asked, and in how many slots, says
 /// [rl].
 struct EvaluateOptions {
-  std::string benchmarks;
+  std::string benchmarks, rewards;
   std::int64_t problems = 0, samples = 16;
   double temperature = 0.6, top_p = 0.95, min_p = 0.0;
   std::int64_t top_k = 0, max_new_tokens = 0;

@@ -22,31 +22,43 @@ enum Field : std::size_t {
   kUnreadable,
   kLanguage,
   kHasLanguage,
-  kNumFields
+  kNumFields  ///< value and count of each reward follow
 };
 
 /// A row of fields a problem, of all ranks.
 class ProblemTable {
  public:
-  explicit ProblemTable(std::int64_t problems) : values_(static_cast<std::size_t>(problems) * kNumFields) {}
-  double& at(std::size_t problem, Field field) { return values_[problem * kNumFields + field]; }
-  double at(std::size_t problem, Field field) const { return values_[problem * kNumFields + field]; }
-  std::size_t problems() const { return values_.size() / kNumFields; }
-  double sum(Field field) const {
+  ProblemTable(std::int64_t problems, std::size_t rewards)
+      : fields_(kNumFields + 2 * rewards), values_(static_cast<std::size_t>(problems) * fields_) {}
+  double& at(std::size_t problem, std::size_t field) { return values_[problem * fields_ + field]; }
+  double at(std::size_t problem, std::size_t field) const { return values_[problem * fields_ + field]; }
+  std::size_t rewards() const { return (fields_ - kNumFields) / 2; }
+  std::size_t problems() const { return values_.size() / fields_; }
+  double sum(std::size_t field) const {
     double sum = 0.0;
     for (std::size_t p = 0; p < problems(); ++p) sum += at(p, field);
     return sum;
   }
   /// Every row is written by one rank and 0 on the others. In pieces, for a message holds all ranks' values.
   void gather(HostGroup& world) {
-    constexpr std::size_t kPiece = 256 * kNumFields;
-    for (std::size_t from = 0; from < values_.size(); from += kPiece)
-      world.sum(std::span(values_).subspan(from, std::min(kPiece, values_.size() - from)));
+    const std::size_t piece = 256 * fields_;
+    for (std::size_t from = 0; from < values_.size(); from += piece)
+      world.sum(std::span(values_).subspan(from, std::min(piece, values_.size() - from)));
   }
 
  private:
+  std::size_t fields_;
   std::vector<double> values_;
 };
+
+void note_rewards(ProblemTable& table, std::size_t row, std::span<const RewardResult> results) {
+  for (const RewardResult& result : results)
+    for (std::size_t r = 0; r < std::min(result.parts.size(), table.rewards()); ++r)
+      if (result.parts[r].value) {
+        table.at(row, kNumFields + 2 * r) += *result.parts[r].value;
+        table.at(row, kNumFields + 2 * r + 1) += 1.0;
+      }
+}
 
 void note_problem(ProblemTable& table, std::size_t row, std::span<const RewardSample> group,
                   std::span<const std::optional<bool>> right, std::span<const Completion> completions,
@@ -71,14 +83,15 @@ void note_problem(ProblemTable& table, std::size_t row, std::span<const RewardSa
   table.at(row, kMajorityRight) = vote_on_answers(group, right, kChecks).is_right ? 1.0 : 0.0;
 }
 
-BenchmarkResult summarise(const ProblemTable& table, std::int64_t samples, std::uint64_t seed) {
+BenchmarkResult summarise(const ProblemTable& table, const BenchmarkOptions& options) {
+  const std::int64_t samples = options.sampling.group_size;
   BenchmarkResult result;
   result.problems = static_cast<std::int64_t>(table.problems());
   result.samples = samples;
   const auto estimate = [&](auto value_of) {
     std::vector<double> values;
     for (std::size_t p = 0; p < table.problems(); ++p) values.push_back(value_of(p));
-    return bootstrap_mean(values, seed);
+    return bootstrap_mean(values, options.bootstrap_seed);
   };
   for (const std::int64_t k : pass_at_counts(samples))
     result.pass_at.emplace_back(k, estimate([&](std::size_t p) {
@@ -97,17 +110,13 @@ BenchmarkResult summarise(const ProblemTable& table, std::int64_t samples, std::
   if (direct > 0.0) result.accuracy_direct = (table.sum(kRight) - table.sum(kThinksRight)) / direct;
   if (const double spoken = table.sum(kHasLanguage); spoken > 0.0)
     result.language_consistency = table.sum(kLanguage) / spoken;
+  for (std::size_t r = 0; r < options.reward_names.size(); ++r)
+    if (const double scored = table.sum(kNumFields + 2 * r + 1); scored > 0.0)
+      result.rewards.emplace_back(options.reward_names[r], table.sum(kNumFields + 2 * r) / scored);
   return result;
 }
 
 }  // namespace
-
-std::vector<std::int64_t> pass_at_counts(std::int64_t samples) {
-  std::vector<std::int64_t> counts;
-  for (std::int64_t k = 1; k < samples; k *= 2) counts.push_back(k);
-  counts.push_back(samples);
-  return counts;
-}
 
 BenchmarkResult run_benchmark(ProcessMesh& mesh, const ProblemScorer& scorer, RolloutEngine& engine,
                               const BenchmarkOptions& options) {
@@ -120,8 +129,9 @@ BenchmarkResult run_benchmark(ProcessMesh& mesh, const ProblemScorer& scorer, Ro
   const double seconds = world.max(seconds_since(begin));
 
   const auto samples = static_cast<std::size_t>(options.sampling.group_size);
-  const ScoredGroups scored = score(drawn, scorer, options.sampling.group_size, mesh);
-  ProblemTable table(options.problems.count);
+  ScoredGroups scored = score(drawn, scorer, options.sampling.group_size, mesh);
+  if (options.add_scores) options.add_scores(drawn, scored);
+  ProblemTable table(options.problems.count, options.reward_names.size());
   std::vector<ShownCompletion> shown;
   for (std::size_t p = 0; p < drawn.problems.size(); ++p) {
     const std::size_t first = p * samples;
@@ -129,15 +139,17 @@ BenchmarkResult run_benchmark(ProcessMesh& mesh, const ProblemScorer& scorer, Ro
     for (std::size_t i = first; i < first + samples; ++i)
       group.push_back(scorer.sample(drawn.problems[p], scored.texts[i], std::ssize(drawn.completions[i].tokens)));
     const auto number = drawn.first + static_cast<std::int64_t>(p) - options.problems.first;
-    if (counts)
+    if (counts) {
+      note_rewards(table, static_cast<std::size_t>(number), std::span(scored.results).subspan(first, samples));
       note_problem(table, static_cast<std::size_t>(number), group, std::span(scored.right).subspan(first, samples),
                    std::span(drawn.completions).subspan(first, samples), scorer.prompt_template());
+    }
     if (world.rank() == 0 && std::ssize(shown) < options.num_shown)
       shown.push_back({number, drawn.problems[p].prompt, scored.texts[first], drawn.problems[p].answer,
                        scored.right[first].value_or(false)});
   }
   table.gather(world);
-  BenchmarkResult result = summarise(table, options.sampling.group_size, options.bootstrap_seed);
+  BenchmarkResult result = summarise(table, options);
   result.shown = std::move(shown);
   result.seconds = seconds;
   result.tokens_per_second = table.sum(kTokens) / std::max(1e-9, seconds);

@@ -7,6 +7,7 @@
 // Sources: pass@k Chen et al. 2021 (arXiv 2107.03374); maj@k and pass@1 over k samples DeepSeek-R1 (arXiv 2501.12948).
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,6 +25,11 @@ struct BenchmarkOptions {
   RolloutOptions sampling;     ///< group_size: completions of a problem
   std::int64_t num_shown = 0;  ///< completions kept for people to read, of the first problems
   std::uint64_t bootstrap_seed = 1;
+  /// Of the scorer's rewards and those that add_scores adds, in the order of a score's parts: their means are told, of
+  /// as many as are named.
+  std::vector<std::string> reward_names = {};
+  /// Scores that take the whole mesh (reward models). Collective.
+  std::function<void(const DrawnProblems&, ScoredGroups&)> add_scores = {};
 };
 
 /// For people to read.
@@ -42,6 +48,7 @@ struct BenchmarkResult {
   double truncated = 0.0, thinks = 0.0, well_formed = 0.0, unreadable = 0.0;  ///< shares of completions
   std::optional<double> accuracy_thinking, accuracy_direct;  ///< of those that think first, of the others
   std::optional<double> language_consistency;                ///< mean where there is a language
+  std::vector<std::pair<std::string, double>> rewards;       ///< mean of each that scored any
   double seconds = 0.0, tokens_per_second = 0.0;             ///< of generating
   std::vector<ShownCompletion> shown;                        ///< rank 0 alone
 
@@ -51,8 +58,5 @@ struct BenchmarkResult {
 /// Collective over the world. @throws ConfigError when a prompt does not fit the engine's slots.
 BenchmarkResult run_benchmark(ProcessMesh& mesh, const ProblemScorer& scorer, RolloutEngine& engine,
                               const BenchmarkOptions& options);
-
-/// 1, 2, 4, ... below `samples`, then `samples`.
-std::vector<std::int64_t> pass_at_counts(std::int64_t samples);
 
 }  // namespace athanor

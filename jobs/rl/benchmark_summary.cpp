@@ -35,6 +35,8 @@ nlohmann::ordered_json benchmark_json(const NamedBenchmark& benchmark) {
   const BenchmarkResult& result = benchmark.result;
   ordered_json pass_at = ordered_json::object();
   for (const auto& [k, estimate] : result.pass_at) pass_at[std::to_string(k)] = estimate_json(estimate);
+  ordered_json rewards = ordered_json::object();
+  for (const auto& [name, mean] : result.rewards) rewards[name] = mean;
   return {{"name", benchmark.name},
           {"benchmark", benchmark.spec},
           {"problems", result.problems},
@@ -50,6 +52,7 @@ nlohmann::ordered_json benchmark_json(const NamedBenchmark& benchmark) {
           {"accuracy_direct", or_null(result.accuracy_direct)},
           {"language_consistency", or_null(result.language_consistency)},
           {"unreadable", result.unreadable},
+          {"rewards", rewards},
           {"seconds", result.seconds},
           {"tokens_per_second", result.tokens_per_second}};
 }

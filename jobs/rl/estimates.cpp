@@ -49,4 +49,11 @@ Estimate bootstrap_mean(std::span<const double> values, std::uint64_t seed) {
   return estimate;
 }
 
+std::vector<std::int64_t> pass_at_counts(std::int64_t samples) {
+  std::vector<std::int64_t> counts;
+  for (std::int64_t k = 1; k < samples; k *= 2) counts.push_back(k);
+  counts.push_back(samples);
+  return counts;
+}
+
 }  // namespace athanor

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace athanor {
 
@@ -24,5 +25,8 @@ inline constexpr std::int64_t kBootstrapResamples = 1000;
 /// same draws for every list of one length and seed, so differences of two metrics keep their pairs.
 /// @throws Error for no values.   Source: Efron 1979.
 Estimate bootstrap_mean(std::span<const double> values, std::uint64_t seed);
+
+/// 1, 2, 4, ... below `samples`, then `samples`.
+std::vector<std::int64_t> pass_at_counts(std::int64_t samples);
 
 }  // namespace athanor

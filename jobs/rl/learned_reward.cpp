@@ -64,7 +64,7 @@ std::vector<std::vector<double>> sequence_values(Environment& env, MeshModel& mo
 ScalarModel::ScalarModel(Environment& env, const JobOptions& job, const std::filesystem::path& path,
                          const Tokenizer& tokenizer, const Options& options)
     : checkpoint_(find_checkpoint(path)), env_(env), dtype_(job.run.dtype) {
-  const JobOptions trained = options_of_checkpoint(CheckpointReader(checkpoint_).state());
+  const JobOptions trained = options_of_checkpoint(checkpoint_);
   if (load_tokenizer(trained.data.tokenizer)->content_hash() != tokenizer.content_hash())
     throw ConfigError(
         fmt::format("reward model {}: it was trained with data.tokenizer = {}, which is not the tokenizer of the "

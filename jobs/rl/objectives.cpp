@@ -15,6 +15,7 @@ Objective objective_of(const std::string& name) {
       {"gspo", {PolicyObjective::gspo, PolicyWeights::by_sample, AdvantageKind::group, false}},
       {"cispo", {PolicyObjective::cispo, PolicyWeights::by_token, AdvantageKind::group, false}},
       {"rloo", {PolicyObjective::clipped, PolicyWeights::by_token, AdvantageKind::rloo, false}},
+      {"ppo", {PolicyObjective::clipped, PolicyWeights::by_token, AdvantageKind::mean_only, true, true}},
       {"reinforce++", {PolicyObjective::clipped, PolicyWeights::by_token, AdvantageKind::mean_only, true}}};
   const auto found = known.find(name);
   if (found != known.end()) return found->second;

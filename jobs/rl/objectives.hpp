@@ -13,7 +13,8 @@ struct Objective {
   PolicyObjective policy;
   PolicyWeights weights;
   AdvantageKind advantage;
-  bool whitens;  ///< advantages are rescaled over the whole batch
+  bool whitens;         ///< advantages are rescaled over the whole batch
+  bool critic = false;  ///< advantages of tokens from values, in place of those of a group
 };
 
 /// @throws ConfigError for an unknown name, with those there are.

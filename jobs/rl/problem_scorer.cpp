@@ -103,7 +103,7 @@ std::vector<std::int32_t> ProblemScorer::stop_ids() const {
 }
 
 std::vector<std::string> ProblemScorer::stop_strings() const {
-  if (chat_ || template_ == PromptTemplate::marks) return {};
+  if (chat_ || has_marks(template_)) return {};
   return {"</answer>"};
 }
 

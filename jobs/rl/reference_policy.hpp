@@ -26,10 +26,7 @@ class ReferencePolicy {
   void score(std::span<Experience> experiences, ExperienceBatcher& batcher);
 
  private:
-  std::vector<double> token_logprobs(const MicroBatch& micro_batch);
-
   Environment& env_;
-  DType dtype_;
   std::unique_ptr<MeshModel> model_;
   std::unique_ptr<ParameterStore> store_;
 };

@@ -1,33 +1,36 @@
 #include "jobs/rl/reward_input.hpp"
 
+#include "src/filter/completion_parts.hpp"
+#include "src/text/chat_template.hpp"
+
 namespace athanor {
 
-std::string_view final_part(PromptTemplate form, std::string_view completion) {
-  if (form == PromptTemplate::marks) {
-    const std::size_t end = completion.rfind(")>");
-    return completion.starts_with('(') && end != std::string_view::npos ? completion.substr(end + 1) : completion;
-  }
-  constexpr std::string_view kThinkEnd = "</think>";
-  const std::size_t end = completion.rfind(kThinkEnd);
-  if (end == std::string_view::npos) return completion;
-  completion.remove_prefix(end + kThinkEnd.size());
-  completion.remove_prefix(std::min(completion.find_first_not_of('\n'), completion.size()));
-  return completion;
-}
-
-ScoredSequence RewardInput::sequence(const Problem& problem, std::string_view completion) const {
+ScoredSequence RewardInput::sequence(const Problem& problem, const PreferredAnswer& answer) const {
+  const bool whole = reads_ == RewardReads::whole;
   ScoredSequence sequence;
+  if (const auto layout = chat_layout_of(form_)) {
+    const ChatTemplate chat(!whole && *layout == ChatLayout::r1 ? ChatLayout::v3 : *layout, tokenizer_);
+    std::vector<ChatMessage> messages = conversation_of(problem);
+    sequence.prompt = chat.prompt(messages);
+    messages.push_back({"assistant", answer.content, whole ? answer.reasoning : std::string()});
+    const auto ids = chat.training(messages).ids;
+    sequence.completion.assign(ids.begin() + std::ssize(sequence.prompt), ids.end());
+    return sequence;
+  }
   if (behind_eos_) sequence.prompt.push_back(tokenizer_.eos_id());
   tokenizer_.encode(render_prompt(form_, problem), sequence.prompt);
-  tokenizer_.encode(reads_ == RewardReads::final ? final_part(form_, completion) : completion, sequence.completion,
-                    {.replace_invalid = true});
+  tokenizer_.encode(render_completion(form_, {whole ? answer.reasoning : std::string(), answer.content}),
+                    sequence.completion, {.replace_invalid = true});
   sequence.completion.push_back(tokenizer_.eos_id());
   return sequence;
 }
 
-ScoredSequence RewardInput::sequence(const Problem& problem, const PreferredAnswer& answer) const {
-  const bool whole = reads_ == RewardReads::whole;
-  return sequence(problem, render_completion(form_, {whole ? answer.reasoning : std::string(), answer.content}));
+ScoredSequence RewardInput::sequence(const Problem& problem, std::string_view completion) const {
+  if (const auto parts = split_completion(completion))
+    return sequence(problem, PreferredAnswer{parts->answer, parts->reasoning});
+  // An answer without any reasoning is all answer; so is one whose reasoning never ends.
+  std::string text(completion);
+  return sequence(problem, PreferredAnswer{text.empty() ? " " : std::move(text)});
 }
 
 }  // namespace athanor

@@ -4,7 +4,8 @@
 
 namespace athanor {
 
-void RolloutTally::add(const DrawnProblems& drawn, const ScoredGroups& scored, std::size_t i) {
+void RolloutTally::add(const DrawnProblems& drawn, const ScoredGroups& scored, std::size_t i,
+                       std::span<const std::size_t> rewards) {
   const Completion& completion = drawn.completions[i];
   const RewardResult& result = scored.results[i];
   sums_[kCompletions] += 1.0;
@@ -21,8 +22,8 @@ void RolloutTally::add(const DrawnProblems& drawn, const ScoredGroups& scored, s
   }
   for (std::size_t r = 0; r < result.parts.size(); ++r)
     if (result.parts[r].value) {
-      sums_[kNumSums + 2 * r] += *result.parts[r].value;
-      sums_[kNumSums + 2 * r + 1] += 1.0;
+      sums_[kNumSums + 2 * rewards[r]] += *result.parts[r].value;
+      sums_[kNumSums + 2 * rewards[r] + 1] += 1.0;
     }
 }
 
@@ -46,6 +47,7 @@ RolloutStatistics RolloutTally::statistics(HostGroup& world, bool counts, double
   result.truncated = mean(kTruncated, kCompletions);
   result.zero_spread_groups = mean(kFlatGroups, kGroups);
   result.unscored = mean(kUnscored, kCompletions);
+  result.kl = mean(kDivergence, kMeasured);
   for (std::size_t at = kNumSums; at < sums_.size(); at += 2) result.rewards.push_back(mean(at, at + 1));
   result.completions = static_cast<std::int64_t>(sums_[kCompletions]);
   result.groups = static_cast<std::int64_t>(sums_[kGroups]);

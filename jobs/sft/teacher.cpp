@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "io/checkpoint/checkpoint_reader.hpp"
 #include "io/checkpoint/load_checkpoint.hpp"
 #include "jobs/loaded_model.hpp"
 #include "jobs/trained_model.hpp"
@@ -12,7 +11,7 @@
 namespace athanor {
 
 Teacher::Teacher(Environment& env, const std::filesystem::path& checkpoint, const JobOptions& student, HostGroup& world)
-    : env_(env), options_(options_of_checkpoint(CheckpointReader(checkpoint).state())), distill_(student.distill) {
+    : env_(env), options_(options_of_checkpoint(checkpoint)), distill_(student.distill) {
   if (env.mesh->size(Axis::tp) > 1)
     throw ConfigError(
         fmt::format("distill.teacher: a softmax over a vocabulary cut in {} (parallel.tp) is not compared with a "

@@ -12,8 +12,10 @@
 #include "io/checkpoint/durable.hpp"
 #include "jobs/evaluation.hpp"
 #include "jobs/inference_model.hpp"
+#include "jobs/initial_weights.hpp"
 #include "jobs/rl/benchmark.hpp"
 #include "jobs/rl/benchmark_summary.hpp"
+#include "jobs/rl/reward_models.hpp"
 #include "jobs/training_data.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
@@ -40,15 +42,16 @@ std::vector<PlannedBenchmark> plan_benchmarks(const JobOptions& options, const T
       throw ConfigError("benchmark '" + spec.text + "': each is measured by itself, so it has no weight");
     PlannedBenchmark planned;
     planned.name = planned.spec = spec.text;
-    planned.scorer = std::make_unique<ProblemScorer>(ProblemScorerOptions{.tasks = spec.text,
-                                                                          .rewards = "",
-                                                                          .program_limits = options.rl.rewards,
-                                                                          .prompt_template = options.rl.prompt_template,
-                                                                          .behind_eos = !options.data.isolate_documents,
-                                                                          .max_prompt_tokens = room,
-                                                                          .is_benchmark = true,
-                                                                          .logs = logs},
-                                                     tokenizer);
+    planned.scorer =
+        std::make_unique<ProblemScorer>(ProblemScorerOptions{.tasks = spec.text,
+                                                             .rewards = split_rewards(evaluate.rewards).rules,
+                                                             .program_limits = split_rewards(options.rl.rewards).rules,
+                                                             .prompt_template = options.rl.prompt_template,
+                                                             .behind_eos = !options.data.isolate_documents,
+                                                             .max_prompt_tokens = room,
+                                                             .is_benchmark = true,
+                                                             .logs = logs},
+                                        tokenizer);
     const auto in_file = planned.scorer->tasks().num_problems(Split::held_out);
     if (in_file) planned.name = planned.scorer->problem(options.run.seed, 0, Split::held_out).task;
     for (const PlannedBenchmark& other : plan)
@@ -63,6 +66,10 @@ std::vector<PlannedBenchmark> plan_benchmarks(const JobOptions& options, const T
     benchmark.sampling.group_size = evaluate.samples;
     benchmark.sampling.seed = options.run.seed + stable_hash(planned.name);
     benchmark.num_shown = evaluate.samples_shown;
+    for (const RewardSet::Member& member : planned.scorer->rewards().members())
+      benchmark.reward_names.push_back(member.name);
+    for (const LearnedRewardSpec& reward : split_rewards(evaluate.rewards).learned)
+      benchmark.reward_names.push_back(reward.name);
     plan.push_back(std::move(planned));
   }
   return plan;
@@ -180,7 +187,7 @@ StageStatus EvaluateStage::run(StageContext& context) {
   const TrainingData data =
       open_training_data(options.data, options.run.seed, context.folder.stage(context.name) / "data", false,
                          context.world, [](const std::string&, const PrepareProgress&) {});
-  const std::vector<PlannedBenchmark> plan = plan_benchmarks(options, *data.tokenizer, true);
+  std::vector<PlannedBenchmark> plan = plan_benchmarks(options, *data.tokenizer, true);
   if (!data.held_out && plan.empty())
     throw ConfigError("stage " + context.name +
                       ": nothing to evaluate on; set evaluate.benchmarks, data.held_out, or data.train with "
@@ -199,14 +206,26 @@ StageStatus EvaluateStage::run(StageContext& context) {
   std::vector<NamedBenchmark> results;
   std::unique_ptr<RolloutEngine> engine;
   if (!plan.empty()) engine = inference.make_engine(options.evaluate.samples, longest, *data.tokenizer);
-  for (const PlannedBenchmark& planned : plan) {
+  RewardModels models(context.environment, options, *data.tokenizer,
+                      [&](const std::string& name) { return named_checkpoint(context, name); });
+  const auto learned = split_rewards(options.evaluate.rewards).learned;
+  for (PlannedBenchmark& planned : plan) {
     if (context.stop.agreed(context.world)) return StageStatus::interrupted;
+    if (!learned.empty())
+      planned.options.add_scores = [&](const DrawnProblems& drawn, ScoredGroups& scored) {
+        models.add_scores(learned, drawn, options.evaluate.samples, scored);
+      };
     results.push_back({planned.name, planned.spec, measure_problems(context, planned, *engine)});
     const BenchmarkResult& result = results.back().result;
     context.summary[planned.name + " pass@1"] =
         fmt::format("{:.4f} ± {:.4f}", result.pass_at_1.value, result.pass_at_1.error);
     context.summary[fmt::format("{} maj@{}", planned.name, result.samples)] =
         fmt::format("{:.4f}", result.majority.value);
+    context.summary[planned.name + " tokens"] = fmt::format("{:.1f}", result.length);
+    if (result.language_consistency)
+      context.summary[planned.name + " language"] = fmt::format("{:.4f}", *result.language_consistency);
+    for (const auto& [name, mean] : result.rewards)
+      context.summary[planned.name + " " + name] = fmt::format("{:.4f}", mean);
   }
   write_results(context, text, results);
   return StageStatus::complete;

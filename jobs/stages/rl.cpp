@@ -4,12 +4,15 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "jobs/initial_weights.hpp"
 #include "jobs/rl/benchmark.hpp"
 #include "jobs/rl/benchmark_summary.hpp"
 #include "jobs/rl/policy_trainer.hpp"
+#include "jobs/rl/row_tokens.hpp"
 #include "jobs/stages/training_run.hpp"
 #include "src/base/error.hpp"
 #include "src/model/parameter_count.hpp"
@@ -24,7 +27,27 @@ class Reinforcement final : public TrainingRun {
  private:
   void build() override {
     tokenizer_ = load_tokenizer(options().data.tokenizer);
-    trainer_ = std::make_unique<PolicyTrainer>(env(), options(), *tokenizer_);
+    std::unique_ptr<PretrainingMix> mix;
+    if (options().rl.ptx_weight > 0.0) {
+      TrainingData text = open_mix();
+      mix = std::make_unique<PretrainingMix>(env(), options(), std::move(text), row_tokens_of(options()));
+    }
+    trainer_ =
+        std::make_unique<PolicyTrainer>(env(), options(), *tokenizer_, std::move(mix),
+                                        [this](const std::string& name) { return named_checkpoint(context(), name); });
+  }
+
+  /// Text in rows as long as the completions'.
+  TrainingData open_mix() {
+    DataOptions data = options().data;
+    data.sequence_length = row_tokens_of(options());
+    data.held_out.clear();
+    data.held_out_fraction = options().data.held_out_fraction;
+    return open_training_data(
+        data, options().run.seed, folder() / "data", true, context().world,
+        [this](const std::string& file, const PrepareProgress& now) {
+          progress().show(fmt::format("{}: tokenising {}: {:.0f} %", context().name, file, 100.0 * now.done), false);
+        });
   }
 
   std::vector<NamedShard> shards() const override { return trainer_->shards(); }
@@ -34,6 +57,10 @@ class Reinforcement final : public TrainingRun {
 
   void begin() override {
     load_init(trainer_->weight_shards(), "reinforcement needs a policy that is right now and then");
+    if (Critic* critic = trainer_->critic()) {
+      const std::string& from = options().rl.critic.empty() ? context().stage.init : options().rl.critic;
+      critic->load(named_checkpoint(context(), from), context().world);
+    }
     trainer_->start_from_weights();
   }
 
@@ -42,9 +69,12 @@ class Reinforcement final : public TrainingRun {
       cut_records(folder() / "samples.jsonl", trainer_->steps_done());
       samples_.open(folder() / "samples.jsonl", std::ios::app);
     }
-    spdlog::info("{}: {} on {}, rewards {}; {} parameters, {} ranks{}", context().name, options().rl.objective,
-                 options().rl.tasks, options().rl.rewards, parameter_count(options().model).total,
-                 context().world.size(), resumed ? fmt::format("; goes on after step {}", trainer_->steps_done()) : "");
+    std::string prompts;
+    for (const PromptSetSpec& set : prompt_sets(options().rl))
+      prompts += (prompts.empty() ? "" : "; ") + set.tasks + ", rewards " + set.rewards;
+    spdlog::info("{}: {} on {}; {} parameters, {} ranks{}", context().name, options().rl.objective, prompts,
+                 parameter_count(options().model).total, context().world.size(),
+                 resumed ? fmt::format("; goes on after step {}", trainer_->steps_done()) : "");
   }
 
   void advance() override {
@@ -52,7 +82,7 @@ class Reinforcement final : public TrainingRun {
     write_samples();
     for (std::int64_t u = 0; u < options().rl.updates_per_rollout && steps_done() < total_steps(); ++u) {
       const auto begin = Clock::now();
-      const StepResult result = trainer_->update();
+      const UpdateResult result = trainer_->update();
       report(rollout, result, u == 0, seconds_since(begin));
     }
   }
@@ -98,8 +128,9 @@ class Reinforcement final : public TrainingRun {
         percent_text(evaluation_.accuracy_direct), evaluation_.problems, evaluation_.seconds);
   }
 
-  void report(const RolloutStatistics& rollout, const StepResult& result, bool first, double update_seconds) {
+  void report(const RolloutStatistics& rollout, const UpdateResult& update, bool first, double update_seconds) {
     if (!leads()) return;
+    const StepResult& result = update.policy;
     const std::int64_t step = trainer_->steps_done();
     const double tokens = std::max(1.0, result.policy[kPolicyTokens]);
     std::vector<Scalar> scalars = {{"loss", result.loss},
@@ -113,6 +144,22 @@ class Reinforcement final : public TrainingRun {
                                    {"ratio/mean", result.policy[kPolicyRatio] / tokens},
                                    {"expert_load_max_over_mean", result.expert_load_max_over_mean},
                                    {"update_seconds", update_seconds}};
+    if (update.critic) {
+      const auto& sums = update.critic->scalar;
+      const double count = std::max(1.0, sums[kValueTokens]);
+      const double mean = sums[kValueReturn] / count, spread = sums[kValueReturnSquared] / count - mean * mean;
+      scalars.push_back({"critic/loss", update.critic->loss});
+      scalars.push_back({"critic/grad_norm", update.critic->grad_norm});
+      scalars.push_back({"critic/value", sums[kValueSum] / count});
+      scalars.push_back({"critic/clip_fraction", sums[kValueClipped] / count});
+      const double error = sums[kValueErrorSquared] / count - std::pow(sums[kValueError] / count, 2.0);
+      scalars.push_back({"critic/explained_variance", spread > 0.0 ? 1.0 - error / spread : 0.0});
+    }
+    if (options().rl.ptx_weight > 0.0) scalars.push_back({"ptx/loss", update.ptx_loss});
+    if (first && options().rl.kl_in != KlIn::loss && options().rl.kl_beta != 0.0) {
+      scalars.push_back({"kl/completion", rollout.kl});
+      scalars.push_back({"kl/beta", trainer_->kl_beta()});
+    }
     if (first) {
       // Before the first update of a rollout both are the same weights: what differs is arithmetic.
       scalars.push_back({"rollout_train_logprob_gap/mean", result.policy[kPolicyGap] / tokens});
@@ -126,10 +173,10 @@ class Reinforcement final : public TrainingRun {
       scalars.push_back({"unscored", rollout.unscored});
       scalars.push_back({"rollout_tokens_per_second", rollout.tokens_per_second});
       scalars.push_back({"rollout_seconds", rollout.seconds});
-      const auto members = trainer_->scorer().rewards().members();
-      reward_names_.resize(members.size());
-      for (std::size_t r = 0; r < members.size(); ++r) {
-        reward_names_[r] = "reward/" + members[r].name + "/mean";
+      const std::vector<std::string>& names = trainer_->reward_names();
+      reward_names_.resize(names.size());
+      for (std::size_t r = 0; r < names.size(); ++r) {
+        reward_names_[r] = "reward/" + names[r] + "/mean";
         scalars.push_back({reward_names_[r], rollout.rewards[r]});
       }
     }
@@ -172,9 +219,12 @@ class Reinforcement final : public TrainingRun {
 }  // namespace
 
 void RlStage::check(const JobOptions& options) const {
-  ProblemScorerOptions scorer = rl_scorer_options(options);
-  scorer.logs = false;
-  (void)ProblemScorer(scorer, *load_tokenizer(options.data.tokenizer));
+  const auto tokenizer = load_tokenizer(options.data.tokenizer);
+  for (const PromptSetSpec& set : prompt_sets(options.rl)) {
+    ProblemScorerOptions scorer = rl_scorer_options(options, set);
+    scorer.logs = false;
+    (void)ProblemScorer(scorer, *tokenizer);
+  }
 }
 
 StageStatus RlStage::run(StageContext& context) { return Reinforcement(context).run(); }

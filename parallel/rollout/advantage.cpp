@@ -45,10 +45,4 @@ GroupAdvantages group_advantages(std::span<const std::optional<double>> rewards,
   return result;
 }
 
-void whiten(std::span<double> advantages, double mean, double variance) {
-  const double scale = 1.0 / std::sqrt(variance + 1e-8);
-  for (double& advantage : advantages)
-    if (advantage != 0.0) advantage = (advantage - mean) * scale;
-}
-
 }  // namespace athanor

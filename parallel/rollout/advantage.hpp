@@ -25,8 +25,4 @@ struct GroupAdvantages {
 /// @param eps  added to the standard deviation.
 GroupAdvantages group_advantages(std::span<const std::optional<double>> rewards, AdvantageKind kind, double eps = 1e-4);
 
-/// Rescales in place to mean 0 and variance 1 over the scored ones of the whole batch (REINFORCE++): the caller gives
-/// the sums over all ranks.
-void whiten(std::span<double> advantages, double mean, double variance);
-
 }  // namespace athanor

@@ -24,11 +24,13 @@ ExperienceBatcher::ExperienceBatcher(Backend& ops, const Options& options)
 std::int64_t ExperienceBatcher::micro_batches(const std::vector<const Experience*>& batch) {
   sequences_.clear();
   places_.clear();
+  lengths_.clear();
   for (const Experience* experience : batch) sequences_.push_back({experience->prompt, experience->completion});
   packer_.pack(sequences_);
   for (std::size_t i = 0; i < batch.size(); ++i) {
     places_.push_back(packer_.place_of(i));
     places_.back().first += batch[i]->prompt.size() - 1;
+    lengths_.push_back(batch[i]->completion.size());
   }
   return packer_.num_micro_batches();
 }
@@ -78,6 +80,31 @@ std::vector<MicroBatch> ExperienceBatcher::build(const std::vector<const Experie
     list[m].policy = std::move(policy);
   }
   return list;
+}
+
+std::vector<MicroBatch> ExperienceBatcher::build_values(const std::vector<const Experience*>& batch,
+                                                        const BatchTotals& totals, std::int64_t num_micro_batches,
+                                                        double clip, Stream& stream) {
+  std::vector<MicroBatch> list = build_scoring(batch, num_micro_batches, stream);
+  const double weight = 1.0 / static_cast<double>(std::max<std::int64_t>(1, totals.tokens));
+  for (std::size_t m = 0; m < list.size(); ++m) {
+    list[m].temperature = 1.0;
+    list[m].loss_weights_T = per_token(
+        batch, m, [&](const Experience& e, std::size_t) { return e.masked ? 0.0 : weight; }, stream);
+    list[m].value =
+        MicroBatch::ValueRows{per_token(
+                                  batch, m, [](const Experience& e, std::size_t k) { return e.values[k]; }, stream),
+                              per_token(
+                                  batch, m, [](const Experience& e, std::size_t k) { return e.returns[k]; }, stream),
+                              clip};
+  }
+  return list;
+}
+
+std::vector<double> ExperienceBatcher::of_completion(std::size_t index,
+                                                     const std::vector<std::vector<double>>& numbers) const {
+  const auto first = numbers[places_[index].micro_batch].begin() + static_cast<std::ptrdiff_t>(places_[index].first);
+  return {first, first + static_cast<std::ptrdiff_t>(lengths_[index])};
 }
 
 std::vector<MicroBatch> ExperienceBatcher::build_scoring(const std::vector<const Experience*>& batch,

@@ -18,8 +18,11 @@ struct Experience {
   std::vector<std::int32_t> prompt, completion;
   std::vector<double> logprobs;      ///< of the completion's tokens, by the policy that sampled them
   std::vector<double> ref_logprobs;  ///< by the reference; empty: none
-  double advantage = 0.0;
-  bool masked = false;  ///< counts for nothing (cut short, not scored)
+  double advantage = 0.0;            ///< of every token, where `advantages` is empty
+  std::vector<double> advantages;    ///< one a token: a critic's
+  std::vector<double> values;        ///< of the completion's tokens, by the critic, before each was chosen
+  std::vector<double> returns;       ///< what these should have been
+  bool masked = false;               ///< counts for nothing (cut short, not scored)
 };
 
 /// How tokens share the weight of a batch. Source: FACTS 4.3 (names of TRL).
@@ -56,6 +59,11 @@ class ExperienceBatcher {
   /// places of losses_T with place_of().
   std::vector<MicroBatch> build_scoring(const std::vector<const Experience*>& batch, std::int64_t num_micro_batches,
                                         Stream& stream);
+  /// The same rows for a critic: its values are drawn to the returns, each token weighing as much as another.
+  std::vector<MicroBatch> build_values(const std::vector<const Experience*>& batch, const BatchTotals& totals,
+                                       std::int64_t num_micro_batches, double clip, Stream& stream);
+  /// The numbers of the completion's tokens of batch[i], from those of all tokens of every micro-batch.
+  std::vector<double> of_completion(std::size_t index, const std::vector<std::vector<double>>& numbers) const;
   /// Where the completion of batch[i] lies: micro-batch and the first of its losses.
   SequencePacker::Place place_of(std::size_t index) const { return places_[index]; }
 
@@ -67,6 +75,7 @@ class ExperienceBatcher {
   Options options_;
   SequencePacker packer_;
   std::vector<TokenSequence> sequences_;
+  std::vector<std::size_t> lengths_;           ///< of each experience's completion
   std::vector<SequencePacker::Place> places_;  ///< of each experience's first completion token
 };
 

@@ -154,7 +154,8 @@ void Transformer::check_batch(const ExecContext& ctx) const {
     throw Error(fmt::format("Transformer: {} sequences of {} tokens over {} ranks, but tokens are {}",
                             batch.num_sequences, batch.tokens_per_sequence, ranks_.cp_size(),
                             batch.tokens_T.to_string()));
-  if (part_.has_head && batch.mtp.size() != mtp_.size() && ((ctx.training && !batch.policy) || !batch.mtp.empty()))
+  // None at all: the modules rest.
+  if (part_.has_head && batch.mtp.size() != mtp_.size() && !batch.mtp.empty())
     throw Error(fmt::format("Transformer: model.mtp_depth = {}, but the micro-batch has rows for {}", mtp_.size(),
                             batch.mtp.size()));
 }

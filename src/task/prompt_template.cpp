@@ -20,11 +20,13 @@ void require_text(PromptTemplate form) {
 }  // namespace
 
 PromptTemplate parse_prompt_template(const std::string& name) {
-  const std::array<std::string, 7> names{"r1_zero", "tags", "marks", "r1", "v3", "chatml", "llama3"};
+  const std::array<std::string, 8> names{"r1_zero", "tags", "marks", "lines", "r1", "v3", "chatml", "llama3"};
   for (std::size_t i = 0; i < names.size(); ++i)
     if (names[i] == name) return static_cast<PromptTemplate>(i);
   throw ConfigError("template " + unknown_name(name, names));
 }
+
+bool has_marks(PromptTemplate form) { return form == PromptTemplate::marks || form == PromptTemplate::lines; }
 
 std::optional<ChatLayout> chat_layout_of(PromptTemplate form) {
   switch (form) {
@@ -55,7 +57,7 @@ ChatMessage assistant_message(const Problem& problem, const Solution& solution) 
 
 std::string render_prompt(PromptTemplate form, const std::string& prompt) {
   require_text(form);
-  if (form == PromptTemplate::marks) return "?" + prompt + "=";
+  if (has_marks(form)) return "?" + prompt + (form == PromptTemplate::lines ? "\n" : "=");
   const std::string turns = "User: " + prompt + "\nAssistant:\n";
   return form == PromptTemplate::r1_zero ? std::string(kExplanation) + turns : turns;
 }
@@ -65,27 +67,27 @@ std::string render_prompt(PromptTemplate form, const Problem& problem) {
   require_text(form);
   std::string head, turns;
   for (const PromptMessage& message : problem.messages) {
-    if (form == PromptTemplate::marks)
+    if (has_marks(form))
       turns += (turns.empty() ? "" : "\n") + message.content;
     else if (message.role == "system")
       head += message.content + "\n";
     else
       turns += (message.role == "user" ? "User: " : "Assistant: ") + message.content + "\n";
   }
-  if (form == PromptTemplate::marks) return render_prompt(form, turns);
+  if (has_marks(form)) return render_prompt(form, turns);
   return (form == PromptTemplate::r1_zero ? std::string(kExplanation) : "") + head + turns + "Assistant:\n";
 }
 
 std::string render_completion(PromptTemplate form, const Solution& solution) {
   require_text(form);
   const bool thinks = !solution.thinking.empty();
-  if (form == PromptTemplate::marks) return (thinks ? "(" + solution.thinking + ")" : "") + ">" + solution.answer;
+  if (has_marks(form)) return (thinks ? "(" + solution.thinking + ")" : "") + ">" + solution.answer;
   return (thinks ? "<think>\n" + solution.thinking + "\n</think>\n" : "") + "<answer>\n" + solution.answer +
          "\n</answer>";
 }
 
 bool thinks_first(PromptTemplate form, std::string_view completion) {
-  if (form == PromptTemplate::marks) return completion.starts_with('(');
+  if (has_marks(form)) return completion.starts_with('(');
   if (form == PromptTemplate::r1) return !trimmed_text(extract_thinking(completion)).empty();
   if (!chat_layout_of(form)) return completion.find("<think>") != std::string_view::npos;
   const auto stated = find_stated_answer(completion);
@@ -95,7 +97,7 @@ bool thinks_first(PromptTemplate form, std::string_view completion) {
 bool is_well_formed(PromptTemplate form, std::string_view completion) {
   if (form == PromptTemplate::v3 || form == PromptTemplate::chatml || form == PromptTemplate::llama3)
     return find_stated_answer(completion) && completion.find("think>") == std::string_view::npos;
-  if (form != PromptTemplate::marks) {
+  if (!has_marks(form)) {
     RewardSample sample;
     sample.completion = completion;
     return FormatReward(form == PromptTemplate::r1 ? AnswerLayout::r1 : AnswerLayout::tags).score(sample) == 1.0;

@@ -18,14 +18,17 @@ enum class PromptTemplate : std::uint8_t {
   r1_zero,  ///< a sentence that explains the tags, then "User: ... Assistant:", as R1-Zero's (R1 paper, table 1)
   tags,     ///< the same tags without the sentence: for short sequences
   marks,    ///< "?PROMPT=" answered by "(thinking)>answer": four signs instead of the tags
-  r1,       ///< chat layouts from here on; r1: "{reasoning}\n</think>\n\n{summary}" behind a `<think>` of the prompt
+  lines,  ///< the same, but the prompt ends its line: for tokenizers that would join "=" and what follows in one token
+  r1,     ///< chat layouts from here on; r1: "{reasoning}\n</think>\n\n{summary}" behind a `<think>` of the prompt
   v3,
   chatml,
   llama3
 };
 
-/// "r1_zero", "tags", "marks", "r1", "v3", "chatml" or "llama3". @throws ConfigError
+/// "r1_zero", "tags", "marks", "lines", "r1", "v3", "chatml" or "llama3". @throws ConfigError
 PromptTemplate parse_prompt_template(const std::string& name);
+/// marks and lines.
+bool has_marks(PromptTemplate form);
 /// nullopt: a text template.
 std::optional<ChatLayout> chat_layout_of(PromptTemplate form);
 

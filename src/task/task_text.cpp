@@ -52,7 +52,7 @@ TaskText::TaskText(std::string_view arguments, TaskTextKind kind) : tasks_(mixtu
     options_.steps_in_content = given.word("steps", "reasoning", places) == "content";
   } else {
     // Chat layouts are no text: their special tokens cannot be written into a document.
-    const std::vector<std::string> templates{"r1_zero", "tags", "marks"};
+    const std::vector<std::string> templates{"r1_zero", "tags", "marks", "lines"};
     options_.form = parse_prompt_template(given.word("template", "marks", templates));
   }
   options_.seed = static_cast<std::uint64_t>(given.integer("seed", 1, 0, INT64_MAX));

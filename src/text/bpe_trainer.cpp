@@ -146,6 +146,7 @@ std::unique_ptr<BpeTokenizer> BpeTrainer::train(const std::function<void(std::in
   const std::int64_t wanted = options_.vocab_size - 256 - static_cast<std::int64_t>(options_.special_tokens.size());
   for (std::int64_t done = 0; done < wanted; ++done) {
     const PairCounts::Best best = pairs.best();
+    if (best.count < options_.min_pair_count && options_.may_be_smaller) break;
     if (best.count < options_.min_pair_count)
       throw ConfigError(
           fmt::format("the text fills a vocabulary of {} tokens only (pairs seen at least {} times), not {}; "

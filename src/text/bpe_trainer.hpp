@@ -16,6 +16,7 @@ namespace athanor {
 struct BpeTrainerOptions {
   std::int64_t vocab_size = 8192;  ///< bytes and special tokens included
   std::int64_t min_pair_count = 2;
+  bool may_be_smaller = false;  ///< a text with fewer pairs than asked for gives fewer tokens, in place of an error
   std::vector<std::string> patterns = default_pre_token_patterns();
   std::vector<SpecialToken> special_tokens = default_special_tokens();  ///< ids are given here
 };

@@ -50,4 +50,22 @@ for ranks in 1 2; do
     fail "completions of $(tr '\n' ' ' < "$work/lengths") tokens where 6 and then 24 are allowed"
 done
 diff <(samples "$work/reward1") <(samples "$work/reward2") > /dev/null || fail "other samples on two ranks"
+# PPO: a critic, the divergence at each token with a target, pre-training text beside the updates; killed and restarted.
+ppo=("${options[@]}" --rl.objective=ppo --rl.kl_in=token --rl.kl_beta=0.05 --rl.kl_target=0.5 --rl.ptx_weight=2 --rl.ptx_sequences=8
+  --base.run.steps=4 --r1_zero.run.steps=8 --r1_zero.run.save_every=2)
+ranks 2 run "${ppo[@]}" --run.folder="$work/ppo" > "$work/log" 2>&1 || { cat "$work/log"; fail "ppo"; }
+grep -q '"critic/explained_variance"' "$work/ppo/stages/r1_zero/metrics.jsonl" && grep -q '"ptx/loss"' "$work/ppo/stages/r1_zero/metrics.jsonl" ||
+  fail "ppo says nothing of its critic or its text"
+ranks 2 run "${ppo[@]}" --run.folder="$work/ppo2" --parallel.fault=kill@rank=1:axis=world:step=6:call=1 > "$work/log" 2>&1 && fail "the fault did not strike"
+ranks 2 run "${ppo[@]}" --run.folder="$work/ppo2" > "$work/log" 2>&1 || { cat "$work/log"; fail "ppo after a kill"; }
+[ "$(hash_of "$work/ppo")" = "$(hash_of "$work/ppo2")" ] || fail "ppo: other weights, moments or critic after a kill"
+for layout in --parallel.tp=2 --parallel.pp=2 --parallel.ep=2; do
+  ranks 2 run "${ppo[@]}" --run.folder="$work/layout" --run.start_over=true --r1_zero.run.steps=4 $layout > "$work/log" 2>&1 ||
+    { cat "$work/log"; fail "ppo with $layout"; }
+done
+# Two kinds of prompts with rewards of their own, the second from half of the run on.
+ranks 2 run "${options[@]}" --run.folder="$work/kinds" --base.run.steps=4 --r1_zero.run.steps=8 \
+  --rl.prompts="arithmetic:level=1:language=symbols -> accuracy" \
+  --rl.prompts="digits:level=1:language=symbols -> accuracy, repetition_penalty | weight 0.5 | from 0.5" > "$work/log" 2>&1 || { cat "$work/log"; fail "two kinds"; }
+grep '"reward/repetition_penalty/mean":' "$work/kinds/stages/r1_zero/metrics.jsonl" > /dev/null || fail "the second kind was not asked"
 finish

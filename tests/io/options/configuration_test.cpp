@@ -148,5 +148,22 @@ TEST_F(Configurations, AnImpossibleModelNamesTheKeys) {
   }
 }
 
+// Promise: a stage that begins from an earlier one has its model, through any number of them, until a section says
+// otherwise; what is written down is read back the same, also where a stage goes back to the shared value.
+TEST_F(Configurations, AStageHasTheModelOfItsInit) {
+  const auto recipe = file("r.cfg",
+                           "[recipe]\nstage = a\nstage = b\nstage = c\nstage = d\n[model]\ndim = 64\n[a]\nkind = "
+                           "pretrain\nmodel.dim = 32\noptimizer.lr = 0.5\n[b]\nkind = rl\ninit = a\n[c]\nkind = "
+                           "evaluate\ninit = b\nmodel.dim = 64\n[d]\nkind = evaluate\ninit = /elsewhere/a\n");
+  const Configuration found = configuration({"--config", recipe});
+  EXPECT_EQ(found.job("a").model.dim, 32);
+  EXPECT_EQ(found.job("b").model.dim, 32);
+  EXPECT_EQ(found.job("c").model.dim, 64);
+  EXPECT_EQ(found.job("d").model.dim, 64);
+  EXPECT_NE(found.job("b").optimizer.lr.peak, 0.5) << "the model alone is handed on";
+  const Configuration again = configuration({"--config", file("resolved.cfg", found.text())});
+  for (const char* stage : {"a", "b", "c", "d"}) EXPECT_EQ(again.values(stage), found.values(stage)) << stage;
+}
+
 }  // namespace
 }  // namespace athanor

@@ -20,7 +20,8 @@ TEST(PromptTemplate, RendersConversations) {
                              "3?\nAssistant:\n"));
   EXPECT_EQ(render_prompt(PromptTemplate::marks, problem), "?Be brief.\n2+2?\n4\nAnd 3?=");
   problem.messages = {{"user", "And 3?"}};
-  for (const PromptTemplate form : {PromptTemplate::r1_zero, PromptTemplate::tags, PromptTemplate::marks})
+  for (const PromptTemplate form :
+       {PromptTemplate::r1_zero, PromptTemplate::tags, PromptTemplate::marks, PromptTemplate::lines})
     EXPECT_EQ(render_prompt(form, problem), render_prompt(form, "And 3?"));
 }
 
@@ -28,7 +29,8 @@ TEST(PromptTemplate, RendersConversations) {
 // not well formed.
 TEST(PromptTemplate, KnowsItsOwnForm) {
   const Solution direct{"", "5"}, thinking{"2+3=5", "5"};
-  for (const PromptTemplate form : {PromptTemplate::r1_zero, PromptTemplate::tags, PromptTemplate::marks}) {
+  for (const PromptTemplate form :
+       {PromptTemplate::r1_zero, PromptTemplate::tags, PromptTemplate::marks, PromptTemplate::lines}) {
     EXPECT_TRUE(is_well_formed(form, render_completion(form, thinking)));
     EXPECT_TRUE(thinks_first(form, render_completion(form, thinking)));
     EXPECT_FALSE(is_well_formed(form, render_completion(form, direct)));

@@ -1,0 +1,115 @@
+#include "jobs/sft/conversation_source.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "jobs/generated_text.hpp"
+#include "jobs/sampling/generated_conversations.hpp"
+#include "src/base/error.hpp"
+#include "src/task/prompt_template.hpp"
+#include "src/text/chat_template.hpp"
+
+namespace athanor {
+namespace {
+
+ChatLayout layout_of(const SftOptions& sft) {
+  if (const auto layout = chat_layout_of(parse_prompt_template(sft.layout))) return *layout;
+  throw ConfigError("sft.layout = " + sft.layout + " is no layout of conversations; wanted r1, v3, chatml or llama3");
+}
+
+/// Why a conversation does not fit the rows; empty: it does.
+std::string length_fault(const Conversation& conversation, const ChatTemplate& form, std::int64_t row_tokens) {
+  for (const ChatTokens& rendered : form.trainings(conversation.messages))
+    if (std::ssize(rendered.ids) > row_tokens + 1)
+      return fmt::format("it has {} tokens, a row takes {} (data.sequence_length + 1)", rendered.ids.size(),
+                         row_tokens + 1);
+  return {};
+}
+
+/// "arithmetic:level=2; count=1000" as the part before and `count`, which is taken out.
+std::string take_count(const std::string& arguments, std::int64_t& count) {
+  std::string rest;
+  for (std::size_t begin = 0; begin <= arguments.size();) {
+    const std::size_t end = std::min(arguments.find(';', begin), arguments.size());
+    std::string part = arguments.substr(begin, end - begin);
+    part.erase(0, part.find_first_not_of(' '));
+    if (part.starts_with("count=")) {
+      const char *first = part.data() + 6, *last = part.data() + part.size();
+      if (const auto parsed = std::from_chars(first, last, count);
+          parsed.ec != std::errc{} || parsed.ptr != last || count < 1)
+        throw ConfigError("sft.data: '" + part + "': wanted a whole number above 0");
+    } else {
+      rest += (rest.empty() ? "" : "; ") + part;
+    }
+    begin = end + 1;
+  }
+  return rest;
+}
+
+std::vector<Conversation> generated(const std::string& source, std::uint64_t seed) {
+  const std::size_t open = source.find('(');
+  const std::string kind = source.substr(0, open);
+  const std::string arguments =
+      open == std::string::npos ? "" : source.substr(open + 1, source.size() - open - (source.ends_with(')') ? 2 : 1));
+  if (kind == "generated:chats") return generated_chats(arguments);
+  std::int64_t count = 200;
+  const std::string rest = take_count(arguments, count);
+  const GeneratedConversations talk(kind + (rest.empty() ? "" : "(" + rest + ")"));
+  std::vector<Conversation> conversations;
+  for (std::int64_t i = 0; i < count; ++i)
+    conversations.push_back(parse_conversation(nlohmann::json(talk.conversation(seed, i)), source));
+  return conversations;
+}
+
+}  // namespace
+
+std::vector<Conversation> read_conversation_sources(const JobOptions& options, const RunFolder* folder,
+                                                    const Tokenizer& tokenizer, bool logs) {
+  const SftOptions& sft = options.sft;
+  if (sft.data.empty()) throw ConfigError("sft.data is empty: give FILE.jsonl, stage:NAME or generated:chats(TASKS)");
+  const ChatTemplate form(layout_of(sft), tokenizer);
+  ConversationOptions reading;
+  reading.prompt_field = sft.prompt_field;
+  reading.completion_field = sft.completion_field;
+  reading.max_bad_share = sft.max_bad_share;
+  reading.refusal = [&](const Conversation& conversation) {
+    return length_fault(conversation, form, options.data.sequence_length);
+  };
+  if (logs) reading.report = [](const std::string& line) { spdlog::warn("sft.data: left out: {}", line); };
+  std::vector<Conversation> all;
+  for (const std::string& source : sft.data) {
+    std::vector<Conversation> some;
+    if (source.starts_with("stage:")) {
+      if (folder == nullptr) continue;
+      const auto file = folder->stage(source.substr(6)) / "data" / "conversations.jsonl";
+      if (!std::filesystem::exists(file))
+        throw ConfigError("sft.data: " + source + ": there is no " + file.string() +
+                          "; name an earlier stage of kind rejection_sampling");
+      some = read_conversations(file.string(), reading);
+    } else if (source.starts_with("generated:")) {
+      some = generated(source, options.run.seed);
+      for (const Conversation& conversation : some)
+        if (const std::string fault = length_fault(conversation, form, options.data.sequence_length); !fault.empty())
+          throw ConfigError("sft.data: " + source + ": " + fault);
+    } else {
+      some = read_conversations(source, reading);
+    }
+    std::move(some.begin(), some.end(), std::back_inserter(all));
+  }
+  return all;
+}
+
+std::vector<Example> render_examples(const std::vector<Conversation>& conversations, const JobOptions& options,
+                                     const Tokenizer& tokenizer) {
+  const ChatTemplate form(layout_of(options.sft), tokenizer);
+  std::vector<Example> examples;
+  for (const Conversation& conversation : conversations)
+    for (ChatTokens& rendered : form.trainings(conversation.messages))
+      examples.push_back({std::move(rendered.ids), std::move(rendered.learned)});
+  return examples;
+}
+
+}  // namespace athanor

@@ -1,0 +1,32 @@
+// Where conversations for fine-tuning come from: users' files, an earlier stage of the recipe, the program itself.
+//   FILE.jsonl[.gz]                                  see io/dataset/conversation_file.hpp
+//   stage:NAME                                       what stage NAME wrote (kind rejection_sampling)
+//   generated:chats(TASKS, ...)                      problems with worked solutions (src/task/README.md)
+//   generated:greetings(count=200; language=both)    talk without reasoning (jobs/sampling/generated_conversations.hpp)
+// Law: the same conversations in the same order on every rank, and after every restart.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "io/dataset/conversation_file.hpp"
+#include "io/options/job_options.hpp"
+#include "jobs/run_folder.hpp"
+#include "jobs/sft/example_set.hpp"
+#include "src/text/tokenizer.hpp"
+
+namespace athanor {
+
+/// All conversations of options.sft.data. @param folder  of the run; null: sources that are stages are left out (they
+/// have not run yet). @param logs  tells of lines that are left out.
+/// @throws ConfigError for sources there are none of, and files with more bad lines than options.sft.max_bad_share:
+/// lines that are no conversations, or whose rendering is longer than data.sequence_length.
+std::vector<Conversation> read_conversation_sources(const JobOptions& options, const RunFolder* folder,
+                                                    const Tokenizer& tokenizer, bool logs);
+
+/// The conversations in the layout options.sft.layout. @throws ConfigError where the tokenizer has not its tokens.
+std::vector<Example> render_examples(const std::vector<Conversation>& conversations, const JobOptions& options,
+                                     const Tokenizer& tokenizer);
+
+}  // namespace athanor
