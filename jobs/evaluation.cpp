@@ -9,17 +9,32 @@
 
 namespace athanor {
 
-Evaluator::Evaluator(Backend& ops, MeshModel& model, const EvaluationWindows& windows, const BatchLayout& layout,
-                     std::int64_t sequences, ProcessMesh& mesh, Stream& compute, Stream& comm)
-    : ops_(ops),
+namespace {
+
+std::int64_t rows_at_once(const JobOptions& options, const ProcessMesh& mesh) {
+  const std::int64_t share = std::max<std::int64_t>(1, options.data.batch_sequences / mesh.size(Axis::dp));
+  return options.data.micro_batch_sequences > 0 ? std::min(share, options.data.micro_batch_sequences) : share;
+}
+
+}  // namespace
+
+Evaluator::Evaluator(Environment& env, MeshModel& model, const EvaluationWindows& windows, const JobOptions& options,
+                     std::int32_t eos_id)
+    : ops_(*env.ops),
       model_(model),
       windows_(windows),
-      builder_(ops, layout),
-      sequences_(sequences),
-      mesh_(mesh),
-      compute_(compute),
-      comm_(comm),
-      sum_1_(ops.empty({1}, DType::f64)) {}
+      mesh_(*env.mesh),
+      compute_(*env.compute),
+      comm_(*env.comm),
+      builder_(*env.ops, {.sequence_length = options.data.sequence_length,
+                          .vocab_size = options.model.vocab_size,
+                          .isolate_documents = options.data.isolate_documents,
+                          .eos_id = eos_id,
+                          .acc = accumulation_dtype(options.run.dtype),
+                          .cp_rank = env.mesh->coord(Axis::cp),
+                          .cp_size = env.mesh->size(Axis::cp)}),
+      sequences_(rows_at_once(options, *env.mesh)),
+      sum_1_(env.ops->empty({1}, DType::f64)) {}
 
 struct Evaluator::Sums {
   double loss = 0.0;

@@ -3,6 +3,7 @@
 
 #include "io/dataset/evaluation_windows.hpp"
 #include "io/dataset/micro_batch_builder.hpp"
+#include "jobs/environment.hpp"
 #include "parallel/mesh_model.hpp"
 
 namespace athanor {
@@ -17,9 +18,9 @@ struct EvaluationResult {
 
 class Evaluator {
  public:
-  /// @param sequences  rows that run at once. Everything passed must outlive this.
-  Evaluator(Backend& ops, MeshModel& model, const EvaluationWindows& windows, const BatchLayout& layout,
-            std::int64_t sequences, ProcessMesh& mesh, Stream& compute, Stream& comm);
+  /// As many rows at once as a rank trains on. Everything passed must outlive this. @param options  data, model, dtype.
+  Evaluator(Environment& env, MeshModel& model, const EvaluationWindows& windows, const JobOptions& options,
+            std::int32_t eos_id);
 
   /// Collective over the world. The result is the same on every rank.
   EvaluationResult run();
@@ -34,11 +35,11 @@ class Evaluator {
   Backend& ops_;
   MeshModel& model_;
   const EvaluationWindows& windows_;
-  MicroBatchBuilder builder_;
-  std::int64_t sequences_;
   ProcessMesh& mesh_;
   Stream& compute_;
   Stream& comm_;
+  MicroBatchBuilder builder_;
+  std::int64_t sequences_;
   Tensor sum_1_;
 };
 

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Sets up the machine, builds athanor, trains a small model on 2 ranks with progress, and lets it write.
+# Sets up the machine, builds athanor and goes the whole R1 road in miniature on 2 ranks, with progress: from an empty model to a
+# distilled student. A shorter one: RECIPE=configs/recipes/r1_zero.cfg jobs/quickstart.sh
+#   RECIPE              configuration of the run (configs/recipes/r1.cfg)
 #   ATHANOR_BUILD_DIR   build folder (build)
-#   ATHANOR_RUN_FOLDER  run folder (runs/quickstart); a finished run there is not done again
+#   ATHANOR_RUN_FOLDER  run folder (runs/NAME, named as the recipe); a finished run there is not done again
 # More arguments go to the run: jobs/quickstart.sh --run.steps=200
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${ATHANOR_BUILD_DIR:-build}
-folder=${ATHANOR_RUN_FOLDER:-runs/quickstart}
+recipe=${RECIPE:-configs/recipes/r1.cfg}
+folder=${ATHANOR_RUN_FOLDER:-runs/$(basename "$recipe" .cfg)}
 ranks=2
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 cores=$(nproc)
@@ -18,10 +21,10 @@ jobs/setup.sh
 cmake -S . -B "$build" -G Ninja -DATHANOR_CUDA="${ATHANOR_CUDA:-off}" > /dev/null
 cmake --build "$build" --target athanor
 
-mpirun --oversubscribe --bind-to none -np $ranks "$build/jobs/athanor" run --config configs/recipes/quickstart.cfg \
+mpirun --oversubscribe --bind-to none -np $ranks "$build/jobs/athanor" run --config "$recipe" \
   --run.folder="$folder" "$@"
 echo
-echo "A tale by the model:"
-"$build/jobs/athanor" generate "$folder" --prompt="Dora the potter lived" --max_new_tokens=320 --temperature=0.3
+cat "$folder/summary.md"
 echo
-echo "Everything is in $folder; the same command goes on where a stopped run was, --run.start_over=true begins anew."
+echo "Curves, tables and completions of every stage: $folder/report.html"
+echo "The same command goes on where a stopped run was; --run.start_over=true begins anew."

@@ -48,7 +48,7 @@ void describe(OptionTable& table, DataOptions& data) {
   table.add("sequence_length", data.sequence_length, "tokens", "in a row of the batch", kPositive);
   table.add("batch_sequences", data.batch_sequences, "sequences", "in a step, over all ranks", kPositive);
   table.add("micro_batch_sequences", data.micro_batch_sequences, "sequences",
-            "a rank runs at once; 0: all of its share of the batch");
+            "a rank runs at once (rows, in fine-tuning); 0: all of its share of the batch");
   table.add("isolate_documents", data.isolate_documents, "tokens attend within their own document only");
   table.add("fim_rate", data.fim_rate, "fraction", "of documents turned into prefix, suffix, middle", kFraction);
 }

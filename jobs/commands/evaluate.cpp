@@ -67,17 +67,7 @@ int evaluate_command(const std::vector<std::string>& words, HostGroup& world) {
                                                [](const std::string&, const PrepareProgress&) {});
   if (!data.held_out) throw ConfigError("evaluate: nothing to evaluate on; give --data.held_out=FILE");
   const auto evaluator_of = [&](LoadedModel& model) {
-    Environment& env = *model.environment;
-    const BatchLayout layout{.sequence_length = options.data.sequence_length,
-                             .vocab_size = options.model.vocab_size,
-                             .isolate_documents = options.data.isolate_documents,
-                             .eos_id = data.tokenizer->eos_id(),
-                             .acc = accumulation_dtype(options.run.dtype),
-                             .cp_rank = env.mesh->coord(Axis::cp),
-                             .cp_size = env.mesh->size(Axis::cp)};
-    return Evaluator(*env.ops, *model.model, *data.held_out, layout,
-                     std::max<std::int64_t>(1, options.data.batch_sequences / env.mesh->size(Axis::dp)), *env.mesh,
-                     *env.compute, *env.comm);
+    return Evaluator(*model.environment, *model.model, *data.held_out, options, data.tokenizer->eos_id());
   };
   if (balance_experts > 0) {
     evaluator_of(*loaded).count_experts(0.125);

@@ -5,6 +5,7 @@
 #include "io/checkpoint/checkpoint_reader.hpp"
 #include "jobs/initial_weights.hpp"
 #include "jobs/loaded_model.hpp"
+#include "jobs/rl/token_numbers.hpp"
 #include "jobs/scalar_weights.hpp"
 #include "jobs/trained_model.hpp"
 #include "parallel/data/zero_optimizer.hpp"
@@ -12,23 +13,6 @@
 
 namespace athanor {
 namespace {
-
-/// values_T of a micro-batch on every rank of pp and tp.
-std::vector<double> all_values(Environment& env, MeshModel& model, const MicroBatch& micro_batch) {
-  ExecContext ctx{*env.ops, *env.compute, *env.comm, micro_batch, model.dtype(), false};
-  Tensor values_T = model.values(ctx);
-  if (env.mesh->size(Axis::pp) > 1) {  // from the rank with the head to all
-    if (!values_T.defined()) values_T = ctx.empty_acc({micro_batch.tokens_T.dim(0)});
-    env.mesh->along(Axis::pp).broadcast(values_T, model.head_rank(), *env.compute);
-  }
-  const auto download = [&](auto type) {
-    std::vector<decltype(type)> values(static_cast<std::size_t>(values_T.numel()));
-    env.ops->download(std::as_writable_bytes(std::span(values)), values_T, *env.compute);
-    env.compute->synchronize();
-    return std::vector<double>(values.begin(), values.end());
-  };
-  return values_T.dtype() == DType::f64 ? download(double{}) : download(float{});
-}
 
 std::vector<std::int32_t> whole(const ScoredSequence& sequence) {
   std::vector<std::int32_t> tokens = sequence.prompt;
@@ -51,7 +35,7 @@ std::vector<std::vector<double>> sequence_values(Environment& env, MeshModel& mo
   const std::int64_t count = env.mesh->host(Axis::world).max(batcher.micro_batches(groups));
   std::vector<std::vector<double>> values;
   for (const MicroBatch& micro_batch : batcher.build_scoring(groups, count, *env.compute))
-    values.push_back(all_values(env, model, micro_batch));
+    values.push_back(token_numbers(env, model, micro_batch, [&](ExecContext& ctx) { return model.values(ctx); }));
   std::vector<std::vector<double>> result;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const auto place = batcher.place_of(i, 0);

@@ -10,7 +10,15 @@
 namespace athanor {
 namespace {
 
-SequencePacker::Options packing(const JobOptions& options, ProcessMesh& mesh) {
+/// Rows that hold a rank's share of an average batch, and a little more: fewer would be many small products, more would
+/// compute on padding.
+std::int64_t rows_of_share(const JobOptions& options, const ExampleSet& examples, std::int64_t ranks) {
+  const double share = static_cast<double>(options.data.batch_sequences) / static_cast<double>(ranks);
+  const double rows = share * examples.mean_tokens() / static_cast<double>(options.data.sequence_length);
+  return std::max<std::int64_t>(1, std::llround(std::ceil(1.1 * rows)));
+}
+
+SequencePacker::Options packing(const JobOptions& options, const ExampleSet& examples, ProcessMesh& mesh) {
   if (mesh.size(Axis::cp) > 1)
     throw ConfigError(
         fmt::format("parallel.cp = {}: conversations are packed whole; give the ranks to parallel.dp or parallel.tp",
@@ -19,9 +27,12 @@ SequencePacker::Options packing(const JobOptions& options, ProcessMesh& mesh) {
     throw ConfigError(
         fmt::format("data.sequence_length = {} exceeds model.max_positions = {}; shorten the one or raise the other",
                     options.data.sequence_length, options.model.max_positions));
-  const std::int64_t share = std::max<std::int64_t>(1, options.data.batch_sequences / mesh.size(Axis::dp));
+  std::int64_t rows = options.data.micro_batch_sequences;
+  if (rows == 0) rows = rows_of_share(options, examples, mesh.size(Axis::dp));
+  // Ranks of tp cut the tokens of a micro-batch evenly.
+  while (rows * options.data.sequence_length % mesh.size(Axis::tp) != 0) ++rows;
   return {.row_tokens = options.data.sequence_length,
-          .rows_per_batch = options.data.micro_batch_sequences > 0 ? options.data.micro_batch_sequences : share,
+          .rows_per_batch = rows,
           .acc = accumulation_dtype(options.run.dtype),
           .tp_size = mesh.size(Axis::tp)};
 }
@@ -32,7 +43,7 @@ FineTuner::FineTuner(Environment& env, const JobOptions& options, const ExampleS
     : env_(env),
       examples_(examples),
       options_(options),
-      packer_(*env.ops, packing(options, *env.mesh)),
+      packer_(*env.ops, packing(options, examples, *env.mesh)),
       lr_schedule_(options.optimizer.lr, total_steps),
       trained_(env, options) {
   env.mesh->host(Axis::world).check_same("the conversations of sft.data", examples.fingerprint());

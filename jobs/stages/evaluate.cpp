@@ -92,18 +92,7 @@ std::int64_t longest_sequence(const StageContext& context, std::span<const Plann
 }
 
 EvaluationResult measure_text(const StageContext& context, MeshModel& model, const TrainingData& data) {
-  const JobOptions& options = context.options;
-  Environment& env = context.environment;
-  const BatchLayout layout{.sequence_length = options.data.sequence_length,
-                           .vocab_size = options.model.vocab_size,
-                           .isolate_documents = options.data.isolate_documents,
-                           .eos_id = data.tokenizer->eos_id(),
-                           .acc = accumulation_dtype(options.run.dtype),
-                           .cp_rank = env.mesh->coord(Axis::cp),
-                           .cp_size = env.mesh->size(Axis::cp)};
-  Evaluator evaluator(*env.ops, model, *data.held_out, layout,
-                      std::max<std::int64_t>(1, options.data.batch_sequences / env.mesh->size(Axis::dp)), *env.mesh,
-                      *env.compute, *env.comm);
+  Evaluator evaluator(context.environment, model, *data.held_out, context.options, data.tokenizer->eos_id());
   const EvaluationResult result = evaluator.run();
   spdlog::info("{}: {} tokens, loss {:.4f} nats a token, perplexity {:.3f}, {:.4f} bits a byte", context.name,
                result.tokens, result.loss, result.perplexity, result.bits_per_byte);

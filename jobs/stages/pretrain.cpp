@@ -30,11 +30,8 @@ class Pretraining final : public TrainingRun {
     open_data();
     trainer_ = std::make_unique<TextTrainer>(env(), options(), *data_.train, *data_.tokenizer);
     if (!data_.held_out) return;
-    const std::int64_t share = std::max<std::int64_t>(1, options().data.batch_sequences / env().mesh->size(Axis::dp));
-    const std::int64_t rows =
-        options().data.micro_batch_sequences > 0 ? std::min(share, options().data.micro_batch_sequences) : share;
-    evaluator_ = std::make_unique<Evaluator>(*env().ops, trainer_->model(), *data_.held_out, trainer_->batch_layout(),
-                                             rows, *env().mesh, *env().compute, *env().comm);
+    evaluator_ =
+        std::make_unique<Evaluator>(env(), trainer_->model(), *data_.held_out, options(), data_.tokenizer->eos_id());
   }
 
   std::vector<NamedShard> shards() const override { return trainer_->shards(); }
