@@ -78,14 +78,10 @@ void add_source(const std::string& source, const DataOptions& options, const std
 /// On rank 0.
 void learn(const Configuration& configuration, const Wish& wish, const RunFolder& folder) {
   const auto file = folder.path() / kFile;
-  if (std::filesystem::exists(file)) {
-    const auto tokenizer = load_tokenizer(file.string());
-    if (tokenizer->vocab_size() > wish.vocab_size)
-      throw ConfigError(fmt::format(
-          "data.tokenizer = bpe:{}: {} has {} tokens; give bpe:{}, or another --run.folder, or --run.start_over=true",
-          wish.vocab_size, file.string(), tokenizer->vocab_size(), tokenizer->vocab_size()));
-    return;
-  }
+  std::unique_ptr<Tokenizer> found;
+  if (std::filesystem::exists(file)) found = load_tokenizer(file.string());
+  // Options of a stage that is complete do not change any more (same_run.hpp).
+  if (found && (found->vocab_size() == wish.vocab_size || folder.is_complete(wish.stage))) return;
   BpeTrainerOptions options;
   options.vocab_size = wish.vocab_size;
   options.may_be_smaller = true;
@@ -93,9 +89,20 @@ void learn(const Configuration& configuration, const Wish& wish, const RunFolder
   const DataOptions data = configuration.job(wish.stage).data;
   for (const std::string& source : data.train) add_source(source, data, folder.stage(wish.stage) / "data", trainer);
   const auto tokenizer = trainer.train();
+  if (found) {
+    // One that is smaller than wished is the right one only where the text has no more.
+    if (found->content_hash() == tokenizer->content_hash()) return;
+    throw ConfigError(
+        fmt::format("data.tokenizer = bpe:{}: {} has {} tokens and was learned with other options; give those, or "
+                    "another --run.folder, or --run.start_over=true",
+                    wish.vocab_size, file.string(), found->vocab_size()));
+  }
   tokenizer->save(file.string());
   spdlog::info("data.tokenizer: {} tokens learned from the text of stage {}: {}", tokenizer->vocab_size(), wish.stage,
                file.string());
+  if (tokenizer->vocab_size() < wish.vocab_size)
+    spdlog::warn("data.tokenizer = bpe:{}: the text has pairs for {} tokens only; the model's other rows stay unused",
+                 wish.vocab_size, tokenizer->vocab_size());
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ std::optional<std::int64_t> vocab_to_learn(const std::string& tokenizer);
 
 /// Learns what the stages of a recipe ask for, from the text of the first stage that has any, unless it lies in the
 /// folder already. Collective. @throws ConfigError, the same on every rank: stages that want different sizes, token
-/// files (.h5) as text, weights from another run, a tokenizer.json of another size.
+/// files (.h5) as text, weights from another run, a tokenizer.json learned otherwise.
 void learn_run_tokenizer(const Configuration& configuration, const RunFolder& folder, HostGroup& world);
 
 /// The file that stands for `tokenizer` in a run's folder; other names as they are.

@@ -41,9 +41,10 @@ void describe(OptionTable& table, DataOptions& data) {
   table.add("held_out", data.held_out, "source", "text for evaluation, never trained on. May be repeated");
   table.add("held_out_fraction", data.held_out_fraction, "fraction",
             "of the training text set aside for evaluation where no held_out is given", kFraction);
-  table.add("tokenizer", data.tokenizer, "byte|bpe:N|FILE",
-            "byte: one token a byte; bpe:N: N tokens learned from the first stage's data.train, kept as the run's "
-            "tokenizer.json; else a file made by `athanor tokenizer train`");
+  table.add(
+      "tokenizer", data.tokenizer, "byte|bpe:N|FILE",
+      "byte: one token a byte; bpe:N: at most N tokens learned from the first stage's data.train, kept as the run's "
+      "tokenizer.json; else a file made by `athanor tokenizer train`");
   table.add("text_field", data.text_field, "name", "of the text in a line of .jsonl");
   table.add("sequence_length", data.sequence_length, "tokens", "in a row of the batch", kPositive);
   table.add("batch_sequences", data.batch_sequences, "sequences", "in a step, over all ranks", kPositive);

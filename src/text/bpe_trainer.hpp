@@ -30,7 +30,8 @@ class BpeTrainer {
   void add(std::string_view text);
 
   /// @param progress  called now and then with the merges done and wanted.
-  /// @throws ConfigError when the text has too few pairs for the vocabulary, with the size that it can fill.
+  /// @throws ConfigError when the text has too few pairs for the vocabulary and it may not be smaller, with the size
+  /// that it can fill.
   std::unique_ptr<BpeTokenizer> train(const std::function<void(std::int64_t, std::int64_t)>& progress = nullptr) const;
 
  private:

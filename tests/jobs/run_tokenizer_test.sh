@@ -46,4 +46,13 @@ refused "know another tokenizer" --r1_zero.init="$work/moved/stages/base"
 refused "holds tokens, not text" --data.train="$work/tokens.h5"
 ranks 1 run "${options[@]}" --run.folder="$work/one" --data.tokenizer=bpe:300 > "$work/log" 2>&1
 [ $? -eq 2 ] || fail "another tokenizer under a finished run"
+
+# A text with few pairs fills what it can, and says so; the restart takes it for the same, and another size for another.
+few() { ranks 1 run "${options[@]}" --run.folder="$work/few" --model.vocab_size=3000 --run.time_limit=0.01 "$@" > "$work/log" 2>&1; }
+few --data.tokenizer=bpe:3000
+[ $? -eq 75 ] && grep -q "pairs for [0-9]* tokens only" "$work/log" || fail "bpe:3000 on little text: $(cat "$work/log")"
+few --data.tokenizer=bpe:3000
+[ $? -eq 75 ] || fail "a small tokenizer is not found again: $(cat "$work/log")"
+few --data.tokenizer=bpe:300
+[ $? -eq 2 ] && grep -q "learned with other options" "$work/log" || fail "bpe:300 took the tokenizer of bpe:3000"
 finish

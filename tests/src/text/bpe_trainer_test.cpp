@@ -26,7 +26,7 @@ TEST(BpeTrainer, GoldenCase) {
   EXPECT_EQ(tokenizer->encode("aaabdaaabac"), (std::vector<std::int32_t>{258, 'd', 258, 'a', 'c'}));
 }
 
-// Text with too few pairs is an error that names the size it can fill.
+// Text with too few pairs is an error that names the size it can fill, or fills that size where it may.
 TEST(BpeTrainer, TooLittleText) {
   BpeTrainer trainer({.vocab_size = 300, .patterns = kWholeText, .special_tokens = {}});
   trainer.add("aaabdaaabac");
@@ -36,6 +36,9 @@ TEST(BpeTrainer, TooLittleText) {
   } catch (const ConfigError& error) {
     EXPECT_NE(std::string(error.what()).find("vocabulary of 259 tokens only"), std::string::npos) << error.what();
   }
+  BpeTrainer content({.vocab_size = 300, .may_be_smaller = true, .patterns = kWholeText, .special_tokens = {}});
+  content.add("aaabdaaabac");
+  EXPECT_EQ(content.train()->vocab_size(), 259);
   EXPECT_THROW(BpeTrainer({.vocab_size = 270}), ConfigError);
 }
 
