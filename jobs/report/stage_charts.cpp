@@ -20,6 +20,7 @@ struct ChartRow {
   bool from_zero;
   bool unless_zero;  ///< left out where every value is 0: what is switched off
   std::vector<SeriesRow> series;
+  std::vector<std::string_view> kinds{};  ///< of stages that have it; empty: all
 };
 
 /// Metrics of held-out problems or text are exact and few; the others come every step.
@@ -37,7 +38,24 @@ const std::vector<ChartRow>& chart_rows() {
         {"held_out/maj@k", "maj@k"},
         {"held_out/pass@k", "pass@k"}}},
       {"Reward", "a completion", linear, false, false, {{"reward/mean", "total"}}},
-      {"Right answers in rollouts", "", share, true, false, {{"accuracy", "right"}}},
+      {"Right answers in rollouts", "", share, true, false, {{"accuracy", "right"}}, {"rl", "rejection_sampling"}},
+      {"Comparisons judged right",
+       "",
+       share,
+       true,
+       false,
+       {{"accuracy", "training"}, {"held_out/accuracy", "held out"}},
+       {"reward_model"}},
+      {"Scores",
+       "",
+       linear,
+       false,
+       false,
+       {{"score/good", "good"},
+        {"score/bad", "bad"},
+        {"held_out/score/good", "good, held out"},
+        {"held_out/score/bad", "bad, held out"}}},
+      {"Completions kept", "", share, true, false, {{"acceptance_rate", "of the sampled"}}},
       {"Response length",
        "tokens",
        linear,
@@ -66,9 +84,29 @@ const std::vector<ChartRow>& chart_rows() {
        false,
        {{"rollout_train_logprob_gap/mean", "mean"}, {"rollout_train_logprob_gap/max", "largest"}}},
       {"Divergence from the reference", "nats a token", linear, true, true, {{"kl", "k3"}}},
+      {"Divergence taken from the reward", "nats a completion", linear, true, false, {{"kl/completion", "k1"}}},
+      {"Weight of the divergence", "", linear, true, false, {{"kl/beta", "beta"}}},
+      {"Critic's loss", "", linear, true, false, {{"critic/loss", "value loss"}}},
+      {"Explained variance of the returns", "", linear, false, false, {{"critic/explained_variance", "critic"}}},
+      {"Loss on text beside", "nats a token", linear, false, false, {{"ptx/loss", "pre-training text"}}},
       {"Clipped ratios", "", share, true, true, {{"clip_fraction", "of tokens"}}},
       {"Groups that teach nothing", "", share, true, false, {{"frac_zero_std_groups", "one reward for all"}}},
-      {"Loss", "nats a token", linear, false, false, {{"loss", "training"}, {"held_out/loss", "held out"}}},
+      {"Loss",
+       "nats a token",
+       linear,
+       false,
+       false,
+       {{"loss", "training"}, {"held_out/loss", "held out"}},
+       {"pretrain", "sft", "distill"}},
+      {"Loss",
+       "nats a comparison",
+       linear,
+       true,
+       false,
+       {{"loss", "training"}, {"held_out/loss", "held out"}},
+       {"reward_model"}},
+      // No cross-entropy, and no measure of success.
+      {"Policy loss", "", linear, false, false, {{"loss", "objective"}}, {"rl"}},
       {"Loss of the second token ahead", "nats a token", linear, false, true, {{"mtp_loss", "MTP"}}},
       {"Gradient norm", "", logarithmic, false, false, {{"grad_norm", "before clipping"}}},
       {"Learning rate", "", linear, true, false, {{"lr", "rate"}}},
@@ -133,16 +171,14 @@ void add_benchmarks(std::vector<Chart>& charts, const StageRecord& stage) {
 std::vector<Chart> stage_charts(const StageRecord& stage) {
   std::vector<Chart> charts;
   for (const ChartRow& row : chart_rows()) {
+    if (!row.kinds.empty() && std::find(row.kinds.begin(), row.kinds.end(), stage.kind) == row.kinds.end()) continue;
     Chart chart;
+    if (stage.kind == "rejection_sampling") chart.x_label = "problems";
     chart.title = row.title;
     chart.unit = row.unit;
     chart.scale = row.scale;
     chart.from_zero = row.from_zero;
     for (const SeriesRow& series : row.series) add_series(chart, stage, series);
-    if (stage.kind == "rl" && chart.title == "Loss") {  // of a policy: no cross-entropy, and no measure of success
-      chart.title = "Policy loss";
-      chart.unit = "";
-    }
     if (!chart.series.empty() && row.series.front().metric == std::string_view("reward/mean"))
       add_rewards(chart, stage);
     if (!chart.series.empty() && !(row.unless_zero && all_zero(chart))) charts.push_back(std::move(chart));

@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kWidth = 420.0, kHeight = 210.0, kLeft = 52.0, kRight = 20.0, kTop = 10.0, kBottom = 38.0;
 constexpr std::size_t kMostPoints = 400, kNoisyPoints = 60;
+constexpr std::size_t kColours = 6;  ///< of the page: series-0 to series-5
 
 using Points = std::vector<ChartPoint>;
 
@@ -204,7 +205,7 @@ std::string draw_axes(const Chart& chart, const Axis& x, const Axis& y) {
 }
 
 std::string draw_line(const Chart& chart, const Line& line, std::size_t number, const Axis& x, const Axis& y) {
-  std::string svg = fmt::format("<g class=\"series-{}\">", number);
+  std::string svg = fmt::format("<g class=\"series-{}\">", number % kColours);
   if (std::any_of(line.drawn.begin(), line.drawn.end(), [](const ChartPoint& p) { return p.error > 0.0; }))
     svg += fmt::format("<path class=\"band\" d=\"{}\"/>", band_of(line.drawn, x, y));
   if (!line.faint.empty()) svg += fmt::format("<path class=\"faint\" d=\"{}\"/>", path_of(line.faint, x, y));
@@ -271,8 +272,9 @@ std::string chart_figure(const Chart& chart) {
   std::string html = fmt::format("<figure><figcaption><b>{}</b>{}</figcaption><div class=\"legend\">",
                                  html_escaped(chart.title), unit.empty() ? "" : " <i>" + html_escaped(unit) + "</i>");
   for (std::size_t s = 0; s < lines.size(); ++s)
-    html += fmt::format("<span class=\"series-{}\">{} <b>{}</b></span>", s, html_escaped(chart.series[s].label),
-                        lines[s].drawn.empty() ? "-" : shown(chart, lines[s].drawn.back().y));
+    html +=
+        fmt::format("<span class=\"series-{}\">{} <b>{}</b></span>", s % kColours, html_escaped(chart.series[s].label),
+                    lines[s].drawn.empty() ? "-" : shown(chart, lines[s].drawn.back().y));
   // Wild values of a noisy line are cut at the frame.
   html += fmt::format(
       "</div><svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">{}<svg x=\"{:.0f}\" y=\"{:.0f}\" "
