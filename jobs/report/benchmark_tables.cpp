@@ -31,6 +31,12 @@ std::string reward_cell(const json& benchmark, const std::string& name) {
   return fmt::format("{:.3f}", rewards->at(name).get<double>());
 }
 
+/// Breaks where the name has a "_".
+std::string reward_head(std::string name) {
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return "<th>" + html_escaped(name) + "</th>";
+}
+
 void add_new(std::vector<std::string>& names, const std::string& name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
 }
@@ -114,7 +120,7 @@ std::string models_table(const RunRecord& run) {
     heads += fmt::format("<th class=\"group\" colspan=\"{}\">{}</th>", 5 + count, html_escaped(name));
     columns +=
         "<th class=\"first\">pass@1 %</th><th>maj@k %</th><th>tokens</th><th>language %</th><th>well formed %</th>";
-    for (std::size_t r = 0; r < count; ++r) columns += "<th>" + html_escaped(rewards->second[r]) + "</th>";
+    for (std::size_t r = 0; r < count; ++r) columns += reward_head(rewards->second[r]);
   }
   std::string html = "<div class=\"wide\"><table class=\"models\">" + heads + "</tr>" + columns + "</tr>\n";
   for (const Row& row : models.rows) {
@@ -146,7 +152,7 @@ std::string benchmarks_table(const StageRecord& stage) {
       "<div class=\"wide\"><table><tr><th>benchmark</th><th>problems</th><th>samples</th><th>pass@1 %</th><th>pass@k "
       "%</th><th>maj@k %</th><th>tokens</th><th>cut short %</th><th>well formed %</th><th>think first "
       "%</th><th>language %</th>";
-  for (const std::string& reward : rewards) html += "<th>" + html_escaped(reward) + "</th>";
+  for (const std::string& reward : rewards) html += reward_head(reward);
   html += "</tr>";
   for (const json& benchmark : *benchmarks) {
     const auto samples = benchmark.at("samples").get<std::int64_t>();

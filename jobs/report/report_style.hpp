@@ -19,7 +19,7 @@ h2{font-size:20px;margin:44px 0 12px;padding-top:18px;border-top:1px solid var(-
 h2 small{font-weight:400;color:var(--quiet);font-size:14px;margin-left:8px}
 h3{font-size:15px;margin:22px 0 8px}
 p.lead{color:var(--quiet);margin:0 0 18px}
-nav a{color:var(--c0);text-decoration:none;margin-right:14px}
+nav{display:flex;flex-wrap:wrap;gap:2px 14px}nav a{color:var(--c0);text-decoration:none}
 .facts{display:flex;flex-wrap:wrap;gap:10px;margin:0 0 16px}
 .facts div{background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:8px 14px;min-width:104px}
 .facts b{display:block;font-size:18px;font-variant-numeric:tabular-nums}
@@ -59,7 +59,7 @@ th:first-child,td:first-child{text-align:left}td small{color:var(--quiet)}
 .mark rect{fill:var(--page);stroke:var(--s);stroke-width:1}.mark text{font-size:10.5px;fill:var(--text)}.mark.waiting text{fill:var(--quiet)}
 .stage:hover .box,.mark:hover rect{stroke:var(--c0)}
 table a{color:inherit;text-decoration-color:var(--rule)}.models td:nth-child(-n+2),.models tr:first-child th:nth-child(-n+2){text-align:left}
-.models th.group{text-align:center;border-left:1px solid var(--rule)}.models th.first,.models td.first{border-left:1px solid var(--rule)}
+.models th{white-space:normal}.models th.group{white-space:nowrap;text-align:center;border-left:1px solid var(--rule)}.models th.first,.models td.first{border-left:1px solid var(--rule)}
 .models td:first-child{font-weight:600}.models td:nth-child(2){color:var(--quiet);font-size:13px}
 .bars{max-width:700px;margin:0 0 14px;padding-bottom:12px}.bars>div{display:grid;grid-template-columns:max-content 1fr max-content max-content;gap:4px 12px;align-items:center;font-size:13px;color:var(--quiet);margin-top:8px;font-variant-numeric:tabular-nums}
 .bars b{color:var(--text);text-align:right}.bars div>span:nth-child(4n){text-align:right}

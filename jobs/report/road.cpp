@@ -11,7 +11,7 @@
 namespace athanor {
 namespace {
 
-constexpr double kBoxHeight = 62.0, kMarkHeight = 17.0, kLayerGap = 34.0, kMargin = 10.0;
+constexpr double kBoxHeight = 62.0, kMarkHeight = 18.0, kLayerGap = 28.0, kMargin = 10.0;
 constexpr std::size_t kMostCharacters = 24;
 constexpr std::array<const char*, 4> kLinkClasses{"weights", "data", "reward", "teacher"};
 
@@ -46,7 +46,7 @@ struct Drawing {
 Drawing drawing_of(const RunRecord& run) {
   Drawing drawing;
   std::map<std::string, std::size_t> box_of;
-  std::size_t longest = 14;
+  std::size_t longest = 15;
   for (const StageRecord& stage : run.stages) {
     const auto measured = stage.kind == "evaluate" ? box_of.find(stage.init()) : box_of.end();
     if (measured != box_of.end()) {
@@ -61,7 +61,7 @@ Drawing drawing_of(const RunRecord& run) {
       if (const auto from = box_of.find(link.from); from != box_of.end())
         drawing.lines.push_back({from->second, box, static_cast<int>(link.kind)});
   }
-  drawing.box_width = 22.0 + 6.9 * static_cast<double>(longest);
+  drawing.box_width = 20.0 + 6.3 * static_cast<double>(longest);
   return drawing;
 }
 
@@ -113,8 +113,8 @@ std::string draw_mark(const StageRecord& stage, double x, double y, double width
   return fmt::format(
       "<a href=\"#{0}\"><g class=\"mark {1}\"><title>{0}: evaluates {2}, {1}</title><rect x=\"{3:.1f}\" y=\"{4:.1f}\" "
       "width=\"{5:.1f}\" height=\"{6:.1f}\" rx=\"5\"/><text x=\"{7:.1f}\" y=\"{8:.1f}\">{9}</text></g></a>",
-      html_escaped(stage.name), state_of(stage), html_escaped(stage.init()), x + 6.0, y + 2.0, width - 12.0,
-      kMarkHeight - 2.0, x + 13.0, y + 13.0, result.empty() ? html_escaped(cut(stage.name)) : result);
+      html_escaped(stage.name), state_of(stage), html_escaped(stage.init()), x + 6.0, y + 3.0, width - 12.0,
+      kMarkHeight - 3.0, x + 13.0, y + 14.0, result.empty() ? html_escaped(cut(stage.name)) : result);
 }
 
 std::string legend_of(const Drawing& drawing) {

@@ -29,23 +29,34 @@ struct Graph {
   std::vector<std::vector<std::size_t>> layers;  ///< nodes from top to bottom
 };
 
-/// The longest path to each box; what begins from nothing stands just before what needs it.
-std::vector<std::size_t> layers_of(std::size_t boxes, const std::vector<RoadLine>& lines) {
-  std::vector<std::size_t> layer(boxes, 0);
-  std::vector<bool> begins(boxes, true);
-  for (std::size_t box = 0; box < boxes; ++box)
+/// The longest path to each box, none before its floor.
+std::vector<std::size_t> longest_paths(std::vector<std::size_t> layer, const std::vector<RoadLine>& lines) {
+  for (std::size_t box = 0; box < layer.size(); ++box)
     for (const RoadLine& line : lines)
-      if (line.to == box) {
-        layer[box] = std::max(layer[box], layer[line.from] + 1);
-        begins[box] = false;
-      }
-  for (std::size_t box = 0; box < boxes; ++box) {
-    std::size_t first = boxes;
-    for (const RoadLine& line : lines)
-      if (line.from == box) first = std::min(first, layer[line.to]);
-    if (begins[box] && first < boxes) layer[box] = first - 1;
-  }
+      if (line.to == box) layer[box] = std::max(layer[box], layer[line.from] + 1);
   return layer;
+}
+
+/// The longest path to each box; where it makes the lines shorter, and the drawing no wider, a box and what follows it
+/// stand later.
+std::vector<std::size_t> layers_of(std::size_t boxes, const std::vector<RoadLine>& lines) {
+  std::vector<std::size_t> floors(boxes, 0), best = longest_paths(floors, lines);
+  const auto length = [&](const std::vector<std::size_t>& layer) {
+    std::size_t sum = 0;
+    for (const RoadLine& line : lines) sum += layer[line.to] - layer[line.from];
+    return sum;
+  };
+  const std::size_t last = *std::max_element(best.begin(), best.end());
+  for (std::size_t box = boxes; box-- > 0;)
+    for (std::size_t later = best[box] + 1; later <= last; ++later) {
+      std::vector<std::size_t> tried = floors;
+      tried[box] = later;
+      const std::vector<std::size_t> layer = longest_paths(tried, lines);
+      if (*std::max_element(layer.begin(), layer.end()) > last || length(layer) >= length(best)) continue;
+      floors = tried;
+      best = layer;
+    }
+  return best;
 }
 
 Graph graph_of(const std::vector<RoadBox>& boxes, const std::vector<RoadLine>& lines) {
@@ -167,7 +178,7 @@ void settle(Graph& graph, const std::vector<std::size_t>& layer, const std::vect
 
 void find_heights(Graph& graph) {
   for (const auto& layer : graph.layers) settle(graph, layer, std::vector<double>(layer.size(), 0.0));
-  for (int sweep = 0; sweep < 24; ++sweep)
+  for (int sweep = 0; sweep < 200; ++sweep)
     for (std::size_t l = 0; l < graph.layers.size(); ++l) {
       const auto& layer = graph.layers[sweep % 2 == 0 ? l : graph.layers.size() - 1 - l];
       std::vector<double> wanted;
@@ -176,8 +187,9 @@ void find_heights(Graph& graph) {
         for (const Segment& segment : graph.segments) {
           if (segment.from != node && segment.to != node) continue;
           const Node& other = graph.nodes[segment.from == node ? segment.to : segment.from];
-          // Lanes run straight first of all.
-          const double pull = !other.box && !graph.nodes[node].box ? 8.0 : 1.0;
+          // Lanes run straight first of all, then lines from box to box.
+          const bool both_lanes = !other.box && !graph.nodes[node].box, both_boxes = other.box && graph.nodes[node].box;
+          const double pull = both_lanes ? 8.0 : both_boxes ? 3.0 : 1.0;
           sum += pull * other.y;
           weight += pull;
         }

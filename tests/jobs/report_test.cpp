@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 
+#include "jobs/report/sample_cards.hpp"
 #include "jobs/report/stage_charts.hpp"
 #include "src/base/error.hpp"
 
@@ -138,12 +139,15 @@ TEST(RunRecord, ReadsARunThatGoesOn) {
   const fs::path folder = fs::temp_directory_path() / ("athanor_report_" + std::to_string(getpid()));
   fs::create_directories(folder / "stages" / "base");
   EXPECT_THROW(read_run(folder), ConfigError);
-  std::ofstream(folder / "config.resolved.cfg") << "[recipe]\nstage = base\n[base]\nkind = pretrain\n";
+  std::ofstream(folder / "config.resolved.cfg")
+      << "[recipe]\nstage = base\nstage = zero\n[base]\nkind = pretrain\n[zero]\nkind = rl\ninit = base\n";
   std::ofstream(folder / "stages" / "base" / "metrics.jsonl")
       << "{\"stage\":\"base\",\"step\":1,\"loss\":6.5}\n{\"stage\":\"base\",\"step\":2,\"loss\":null}\nbroken\n"
       << "{\"stage\":\"base\",\"step\":3,\"loss\":5.5}\n{\"stage\":\"base\",\"step\":4,\"lo";
   const RunRecord run = read_run(folder);
-  ASSERT_EQ(run.stages.size(), 1U);
+  ASSERT_EQ(run.stages.size(), 2U);
+  EXPECT_EQ(run.stages[1].init(), "base");
+  EXPECT_FALSE(run.stages[1].begun);
   EXPECT_EQ(run.stages[0].kind, "pretrain");
   EXPECT_FALSE(run.stages[0].complete);
   ASSERT_EQ(run.stages[0].metrics.at("loss").size(), 2U);
@@ -151,6 +155,45 @@ TEST(RunRecord, ReadsARunThatGoesOn) {
   write_report(folder);
   EXPECT_TRUE(fs::exists(folder / "report.html"));
   fs::remove_all(folder);
+}
+
+// Data that was sampled: what was kept and why the rest was not, shares of all completions, and conversations as text.
+TEST(SampleCards, SayWhatWasKept) {
+  StageRecord stage;
+  stage.kind = "rejection_sampling";
+  EXPECT_EQ(sampling_figure(stage), "");
+  stage.sampling = {{"problems", 4}, {"kept", 2}, {"rejected", {{"wrong", 5}, {"too_long", 1}, {"repetitive", 0}}}};
+  stage.kept_conversations.push_back(
+      {{"messages",
+        {{{"role", "user"}, {"content", "1+1"}},
+         {{"role", "assistant"}, {"reasoning_content", "<b>1+1=2.</b>"}, {"content", "The answer is 2."}}}},
+       {"language", "en"},
+       {"task", "arithmetic"}});
+  const std::string html = sampling_figure(stage);
+  EXPECT_EQ(count(html, "class=\"bar\""), 3U);
+  EXPECT_NE(html.find("8 completions of 4 problems"), std::string::npos);
+  EXPECT_NE(html.find("width:62.50%"), std::string::npos);
+  EXPECT_NE(html.find("<pre class=\"thought\">&lt;b&gt;1+1=2.&lt;/b&gt;</pre><pre>The answer is 2.</pre>"),
+            std::string::npos)
+      << html;
+  EXPECT_NE(html.find("arithmetic · en"), std::string::npos);
+}
+
+// One metric means different things in stages of different kinds.
+TEST(StageCharts, FollowTheKind) {
+  StageRecord stage;
+  stage.kind = "reward_model";
+  stage.metrics["loss"] = {{1.0, 0.7}, {2.0, 0.6}};
+  stage.metrics["accuracy"] = {{1.0, 0.5}, {2.0, 0.9}};
+  std::vector<Chart> charts = stage_charts(stage);
+  ASSERT_EQ(charts.size(), 2U);
+  EXPECT_EQ(charts[0].title, "Comparisons judged right");
+  EXPECT_EQ(charts[1].unit, "nats a comparison");
+  stage.kind = "rl";
+  charts = stage_charts(stage);
+  ASSERT_EQ(charts.size(), 2U);
+  EXPECT_EQ(charts[0].title, "Right answers in rollouts");
+  EXPECT_EQ(charts[1].title, "Policy loss");
 }
 
 }  // namespace
