@@ -2,6 +2,7 @@
 
 #include "src/filter/completion_parts.hpp"
 #include "src/text/chat_template.hpp"
+#include "src/text/utf8.hpp"
 
 namespace athanor {
 
@@ -26,10 +27,10 @@ ScoredSequence RewardInput::sequence(const Problem& problem, const PreferredAnsw
 }
 
 ScoredSequence RewardInput::sequence(const Problem& problem, std::string_view completion) const {
-  if (const auto parts = split_completion(completion))
+  std::string text = replace_invalid_utf8(completion);  // a policy may write any bytes
+  if (const auto parts = split_completion(text))
     return sequence(problem, PreferredAnswer{parts->answer, parts->reasoning});
   // An answer without any reasoning is all answer; so is one whose reasoning never ends.
-  std::string text(completion);
   return sequence(problem, PreferredAnswer{text.empty() ? " " : std::move(text)});
 }
 

@@ -40,12 +40,6 @@ std::vector<Example> ExampleSet::hold_out(double share) {
   return held_out;
 }
 
-double ExampleSet::mean_tokens() const {
-  double tokens = 0.0;
-  for (const Example& example : examples_) tokens += static_cast<double>(example.tokens.size());
-  return tokens / static_cast<double>(examples_.size());
-}
-
 const Example& ExampleSet::example(std::int64_t number) const {
   const auto epoch = static_cast<std::uint64_t>(number / size());
   const Philox random(seed_, RandomPurpose::data_order, epoch);

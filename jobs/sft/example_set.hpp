@@ -28,7 +28,6 @@ class ExampleSet {
   std::vector<Example> hold_out(double share);
 
   std::int64_t size() const { return std::ssize(examples_); }
-  double mean_tokens() const;
   const Example& example(std::int64_t number) const;
   /// Changes whenever any example would. A run that resumes compares it.
   std::uint64_t fingerprint() const { return fingerprint_; }

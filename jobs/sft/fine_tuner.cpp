@@ -10,12 +10,22 @@
 namespace athanor {
 namespace {
 
-/// Rows that hold a rank's share of an average batch, and a little more: fewer would be many small products, more would
-/// compute on padding.
-std::int64_t rows_of_share(const JobOptions& options, const ExampleSet& examples, std::int64_t ranks) {
-  const double share = static_cast<double>(options.data.batch_sequences) / static_cast<double>(ranks);
-  const double rows = share * examples.mean_tokens() / static_cast<double>(options.data.sequence_length);
-  return std::max<std::int64_t>(1, std::llround(std::ceil(1.1 * rows)));
+/// Rows that hold what the fullest rank has of a batch, looked up in the first ones: fewer would be several small
+/// micro-batches, more would compute on padding.
+std::int64_t rows_of_share(const JobOptions& options, const ExampleSet& examples, int ranks) {
+  constexpr std::int64_t kBatches = 16;
+  const std::int64_t batch = options.data.batch_sequences;
+  std::int64_t rows = 1;
+  for (std::int64_t first = 0; first < kBatches * batch; first += batch) {
+    std::vector<std::int64_t> lengths;
+    for (std::int64_t i = first; i < first + batch; ++i) lengths.push_back(std::ssize(examples.example(i).tokens) - 1);
+    for (const auto& dealt : deal_by_length(lengths, ranks)) {
+      std::vector<std::int64_t> share;
+      for (const std::size_t i : dealt) share.push_back(lengths[i]);
+      rows = std::max(rows, rows_needed(std::move(share), options.data.sequence_length));
+    }
+  }
+  return rows;
 }
 
 SequencePacker::Options packing(const JobOptions& options, const ExampleSet& examples, ProcessMesh& mesh) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -10,6 +11,18 @@
 #include "src/base/error.hpp"
 
 namespace athanor {
+
+std::int64_t rows_needed(std::vector<std::int64_t> lengths, std::int64_t row_tokens) {
+  std::sort(lengths.begin(), lengths.end(), std::greater<>());
+  std::vector<std::int64_t> used;
+  for (const std::int64_t length : lengths) {
+    std::size_t row = 0;
+    while (row < used.size() && used[row] + length > row_tokens) ++row;
+    if (row == used.size()) used.push_back(0);
+    used[row] += length;
+  }
+  return std::ssize(used);
+}
 
 SequencePacker::SequencePacker(Backend& ops, const Options& options) : ops_(ops), options_(options) {
   if (tokens_per_batch() % options.tp_size != 0)

@@ -22,6 +22,9 @@ struct TokenSequence {
   std::int32_t operator[](std::size_t i) const { return i < head.size() ? head[i] : tail[i - head.size()]; }
 };
 
+/// Rows of row_tokens places that sequences of these lengths (in places) fill, laid out as the packer does.
+std::int64_t rows_needed(std::vector<std::int64_t> lengths, std::int64_t row_tokens);
+
 class SequencePacker {
  public:
   struct Options {

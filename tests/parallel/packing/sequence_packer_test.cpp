@@ -62,8 +62,9 @@ TEST(SequencePacker, TensorsHoldEachSequenceOnce) {
   }
   EXPECT_EQ(seen.size(), 4U + 2U + 7U + 1U + 3U + 5U);
   for (const auto& [token, times] : seen) EXPECT_EQ(times, 1) << token;
-  // 7 + 1, 5 + 3 (of 8 tokens each) in the first micro-batch, 4 + 2 in the second.
+  // 7 + 1 and 5 + 3 (of 8 places each) in the first micro-batch, 4 + 2 in the second.
   EXPECT_EQ(packer.num_micro_batches(), 2);
+  EXPECT_EQ(rows_needed({4, 2, 7, 1, 3, 5}, 8), 3);
 }
 
 // Members of a group share a micro-batch, however well they would fit elsewhere.
