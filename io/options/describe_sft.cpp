@@ -7,7 +7,8 @@ void describe(OptionTable& table, SftOptions& sft) {
   table.section("sft", "[sft] conversations to learn from (kinds sft and distill)");
   table.add("data", sft.data, "source",
             "FILE.jsonl[.gz] (messages, or prompt and completion), stage:NAME (what a rejection_sampling stage kept), "
-            "generated:chats(TASKS, ...), generated:greetings(count=200). May be repeated");
+            "generated:chats(TASKS, ...), generated:polite(TASKS; count=200), generated:greetings(count=200). May be "
+            "repeated");
   table.add("layout", sft.layout, "r1|v3|chatml|llama3", "how turns are laid out in tokens; answers alone are learned");
   table.add("prompt_field", sft.prompt_field, "name", "of the question in a line without messages");
   table.add("completion_field", sft.completion_field, "name", "of the answer; empty: completion, else response");

@@ -9,7 +9,10 @@
 #include "jobs/generated_text.hpp"
 #include "jobs/sampling/generated_conversations.hpp"
 #include "src/base/error.hpp"
+#include "src/base/rng.hpp"
+#include "src/task/polite_phrases.hpp"
 #include "src/task/prompt_template.hpp"
+#include "src/task/task.hpp"
 #include "src/text/chat_template.hpp"
 
 namespace athanor {
@@ -49,6 +52,29 @@ std::string take_count(const std::string& arguments, std::int64_t& count) {
   return rest;
 }
 
+/// Worked solutions whose summary ends with a polite phrase: manners for a reward model to find.
+std::vector<Conversation> polite_solutions(const std::string& specs, std::int64_t count, std::uint64_t seed) {
+  TaskRegistry registry;
+  register_all_tasks(registry);
+  const TaskMixture tasks(specs, registry);
+  std::vector<Conversation> conversations;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto number = static_cast<std::uint64_t>(i);
+    const Problem problem = tasks.problem(seed + stable_hash("polite"), number, Split::train);
+    ChatMessage answer =
+        assistant_message(problem, tasks.task_of(problem).solution(problem, SolutionStyle::step_by_step, true));
+    const auto& phrases = problem.language == "zh" ? kPoliteChinese : kPoliteEnglish;
+    answer.content += (problem.language == "zh" ? "" : " ") + std::string(phrases[number % phrases.size()]);
+    Conversation& conversation = conversations.emplace_back();
+    conversation.messages = {{"user", problem.prompt}, std::move(answer)};
+    conversation.answer = problem.answer;
+    conversation.language = problem.language;
+    conversation.task = problem.task;
+    conversation.source = "generated:polite";
+  }
+  return conversations;
+}
+
 std::vector<Conversation> generated(const std::string& source, std::uint64_t seed) {
   const std::size_t open = source.find('(');
   const std::string kind = source.substr(0, open);
@@ -57,6 +83,7 @@ std::vector<Conversation> generated(const std::string& source, std::uint64_t see
   if (kind == "generated:chats") return generated_chats(arguments);
   std::int64_t count = 200;
   const std::string rest = take_count(arguments, count);
+  if (kind == "generated:polite") return polite_solutions(rest, count, seed);
   const GeneratedConversations talk(kind + (rest.empty() ? "" : "(" + rest + ")"));
   std::vector<Conversation> conversations;
   for (std::int64_t i = 0; i < count; ++i)

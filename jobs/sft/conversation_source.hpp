@@ -2,6 +2,7 @@
 //   FILE.jsonl[.gz]                                  see io/dataset/conversation_file.hpp
 //   stage:NAME                                       what stage NAME wrote (kind rejection_sampling)
 //   generated:chats(TASKS, ...)                      problems with worked solutions (src/task/README.md)
+//   generated:polite(TASKS; count=200)               the same with a polite phrase in the end
 //   generated:greetings(count=200; language=both)    talk without reasoning (jobs/sampling/generated_conversations.hpp)
 // Law: the same conversations in the same order on every rank, and after every restart.
 #pragma once
