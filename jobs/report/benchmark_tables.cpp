@@ -34,7 +34,7 @@ std::string reward_cell(const json& benchmark, const std::string& name) {
 /// Breaks where the name has a "_".
 std::string reward_head(std::string name) {
   std::replace(name.begin(), name.end(), '_', ' ');
-  return "<th>" + html_escaped(name) + "</th>";
+  return "<th class=\"reward-name\">" + html_escaped(name) + "</th>";
 }
 
 void add_new(std::vector<std::string>& names, const std::string& name) {

@@ -55,11 +55,11 @@ th:first-child,td:first-child{text-align:left}td small{color:var(--quiet)}
 .link.data{stroke-dasharray:5 4;stroke-linecap:butt}.link.reward{stroke-dasharray:1 4}
 .stage .box{fill:var(--card);stroke:var(--rule);stroke-width:1.2}.stage .state{fill:var(--s)}
 .stage.begun .box{stroke:var(--s)}.stage.waiting .box{fill:var(--page);stroke-dasharray:4 3}
-.stage .name{font-size:12px;font-weight:600;fill:var(--text)}.stage .number{fill:var(--text)}.stage.waiting .name{fill:var(--quiet)}
+.stage .name{font-size:12px;font-weight:600;fill:var(--text)}.stage .kind{font-size:10px}.stage .number{fill:var(--text)}.stage.waiting .name{fill:var(--quiet)}
 .mark rect{fill:var(--page);stroke:var(--s);stroke-width:1}.mark text{font-size:10.5px;fill:var(--text)}.mark.waiting text{fill:var(--quiet)}
 .stage:hover .box,.mark:hover rect{stroke:var(--c0)}
 table a{color:inherit;text-decoration-color:var(--rule)}.models td:nth-child(-n+2),.models tr:first-child th:nth-child(-n+2){text-align:left}
-.models th{white-space:normal}.models th.group{white-space:nowrap;text-align:center;border-left:1px solid var(--rule)}.models th.first,.models td.first{border-left:1px solid var(--rule)}
+th.reward-name{white-space:normal}.models th.group{text-align:center;border-left:1px solid var(--rule)}.models th.first,.models td.first{border-left:1px solid var(--rule)}
 .models td:first-child{font-weight:600}.models td:nth-child(2){color:var(--quiet);font-size:13px}
 .bars{max-width:700px;margin:0 0 14px;padding-bottom:12px}.bars>div{display:grid;grid-template-columns:max-content 1fr max-content max-content;gap:4px 12px;align-items:center;font-size:13px;color:var(--quiet);margin-top:8px;font-variant-numeric:tabular-nums}
 .bars b{color:var(--text);text-align:right}.bars div>span:nth-child(4n){text-align:right}

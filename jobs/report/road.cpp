@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <map>
 
 #include "jobs/report/road_layout.hpp"
@@ -11,7 +12,7 @@
 namespace athanor {
 namespace {
 
-constexpr double kBoxHeight = 62.0, kMarkHeight = 18.0, kLayerGap = 28.0, kMargin = 10.0;
+constexpr double kBoxHeight = 62.0, kMarkHeight = 18.0, kLayerGap = 26.0, kMargin = 10.0;
 constexpr std::size_t kMostCharacters = 24;
 constexpr std::array<const char*, 4> kLinkClasses{"weights", "data", "reward", "teacher"};
 
@@ -24,6 +25,11 @@ std::string cut(const std::string& text) {
 }
 
 std::string percent(double share) { return fmt::format("{:.1f} %", 100.0 * share); }
+
+/// As many digits as a box has room for.
+std::string few_digits(double value) {
+  return std::abs(value) >= 1e-3 && std::abs(value) < 999.5 ? fmt::format("{:.3g}", value) : short_number(value);
+}
 
 /// pass@1 of the first benchmark of a stage that evaluates; empty before it has one.
 std::string mark_text(const StageRecord& stage) {
@@ -46,7 +52,7 @@ struct Drawing {
 Drawing drawing_of(const RunRecord& run) {
   Drawing drawing;
   std::map<std::string, std::size_t> box_of;
-  std::size_t longest = 15;
+  double widest = 90.0;
   for (const StageRecord& stage : run.stages) {
     const auto measured = stage.kind == "evaluate" ? box_of.find(stage.init()) : box_of.end();
     if (measured != box_of.end()) {
@@ -56,12 +62,15 @@ Drawing drawing_of(const RunRecord& run) {
     const std::size_t box = box_of[stage.name] = drawing.boxes.size();
     drawing.boxes.push_back(&stage);
     drawing.marks.emplace_back();
-    longest = std::max(longest, std::min(stage.name.size(), kMostCharacters));
+    // Of the broader of usual fonts; the browser's own is not known here.
+    widest = std::max({widest, 7.2 * static_cast<double>(std::min(stage.name.size(), kMostCharacters)),
+                       5.8 * static_cast<double>(stage.kind.size())});
+    for (const std::string& line : headlines(stage)) widest = std::max(widest, 6.1 * static_cast<double>(line.size()));
     for (const StageLink& link : stage.links)
       if (const auto from = box_of.find(link.from); from != box_of.end())
         drawing.lines.push_back({from->second, box, static_cast<int>(link.kind)});
   }
-  drawing.box_width = 20.0 + 6.3 * static_cast<double>(longest);
+  drawing.box_width = 18.0 + widest;
   return drawing;
 }
 
@@ -95,7 +104,7 @@ std::string draw_box(const StageRecord& stage, double x, double y, double width)
       "<a href=\"#{0}\"><g class=\"stage {1}\"><title>{0}: {2}, {3}{4}</title><rect class=\"box\" x=\"{5:.1f}\" "
       "y=\"{6:.1f}\" width=\"{7:.1f}\" height=\"{8:.1f}\" rx=\"7\"/><rect class=\"state\" x=\"{5:.1f}\" y=\"{9:.1f}\" "
       "width=\"4\" height=\"{10:.1f}\" rx=\"2\"/><text class=\"name\" x=\"{11:.1f}\" y=\"{12:.1f}\">{13}</text>"
-      "<text x=\"{11:.1f}\" y=\"{14:.1f}\">{15}</text>",
+      "<text class=\"kind\" x=\"{11:.1f}\" y=\"{14:.1f}\">{15}</text>",
       html_escaped(stage.name), state_of(stage), html_escaped(stage.kind), state_of(stage),
       from.empty() ? "" : "; " + html_escaped(from), x, y, width, kBoxHeight, y + 7.0, kBoxHeight - 14.0, x + 11.0,
       y + 16.0, html_escaped(cut(stage.name)), y + 29.0, html_escaped(stage.kind));
@@ -137,7 +146,7 @@ std::vector<std::string> headlines(const StageRecord& stage) {
   std::vector<std::string> lines;
   const auto add = [&](const char* metric, const char* name, bool share) {
     if (const auto value = stage.last(metric); value && lines.size() < 2)
-      lines.push_back(fmt::format("{} {}", name, share ? percent(*value) : short_number(*value)));
+      lines.push_back(fmt::format("{} {}", name, share ? percent(*value) : few_digits(*value)));
   };
   const auto add_summary = [&](const char* key, const char* form) {
     if (const std::string value = stage.summary_of(key); !value.empty() && lines.size() < 2)
@@ -159,7 +168,7 @@ std::vector<std::string> headlines(const StageRecord& stage) {
   } else if (stage.kind == "evaluate") {
     if (const std::string text = mark_text(stage); !text.empty()) lines.push_back(text);
   } else {
-    add("held_out/loss", "held-out loss", false);
+    add("held_out/loss", "held out", false);
     if (!stage.metrics.contains("held_out/loss")) add("loss", "loss", false);
     if (stage.kind != "pretrain") add_summary("conversations", "{} conversations");
     if (stage.complete) add("tokens", "tokens", false);
@@ -179,7 +188,7 @@ std::string road_figure(const RunRecord& run) {
   std::string html = fmt::format(
       "<figure class=\"road\">{}<div class=\"wide\"><svg viewBox=\"0 0 {:.0f} {:.0f}\" style=\"max-width:{:.0f}px;"
       "min-width:{:.0f}px\" role=\"img\" aria-label=\"The road\">",
-      legend_of(drawing), width, height, 1.1 * width, 0.85 * width);
+      legend_of(drawing), width, height, 1.1 * width, 0.8 * width);
   for (const RoadPiece& piece : plan.pieces) html += draw_piece(drawing, piece);
   for (std::size_t b = 0; b < drawing.boxes.size(); ++b) {
     const double x = drawing.left(plan.boxes[b].layer), y = plan.boxes[b].y - 0.5 * kBoxHeight + kMargin;

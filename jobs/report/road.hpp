@@ -10,7 +10,7 @@
 
 namespace athanor {
 
-/// One or two lines on how far a stage is and how good: "pass@1 63.5 %", "held-out loss 1.06".
+/// One or two lines on how far a stage is and how good: "pass@1 63.5 %", "held out 1.06" (a loss).
 std::vector<std::string> headlines(const StageRecord& stage);
 
 /// A <figure>; empty for a run of one stage.

@@ -149,31 +149,34 @@ void order(Graph& graph) {
   graph.layers = best;
 }
 
-/// Gives a layer the heights nearest to the wanted ones that keep order and room.
+/// Gives a layer the heights nearest to the wanted ones that keep order and room. Lanes give way to boxes.
 void settle(Graph& graph, const std::vector<std::size_t>& layer, const std::vector<double>& wanted) {
   struct Pool {
-    double sum = 0.0, count = 0.0;
+    double sum = 0.0, weight = 0.0;
+    std::size_t nodes = 1;
+    double mean() const { return sum / weight; }
   };
   std::vector<Pool> pools;
   std::vector<double> offset(layer.size(), 0.0);
   for (std::size_t i = 0; i < layer.size(); ++i) {
+    const Node& here = graph.nodes[layer[i]];
     if (i > 0) {
-      const Node &above = graph.nodes[layer[i - 1]], &here = graph.nodes[layer[i]];
+      const Node& above = graph.nodes[layer[i - 1]];
       offset[i] = offset[i - 1] + above.below + here.above + (above.box && here.box ? kBoxGap : kLaneGap);
     }
-    pools.push_back({wanted[i] - offset[i], 1.0});
-    while (pools.size() > 1 &&
-           pools.back().sum / pools.back().count < pools[pools.size() - 2].sum / pools[pools.size() - 2].count) {
+    const double weight = here.box ? 50.0 : 1.0;
+    pools.push_back({weight * (wanted[i] - offset[i]), weight});
+    while (pools.size() > 1 && pools.back().mean() < pools[pools.size() - 2].mean()) {
       const Pool last = pools.back();
       pools.pop_back();
       pools.back().sum += last.sum;
-      pools.back().count += last.count;
+      pools.back().weight += last.weight;
+      pools.back().nodes += last.nodes;
     }
   }
   std::size_t i = 0;
   for (const Pool& pool : pools)
-    for (double left = pool.count; left > 0.5; left -= 1.0, ++i)
-      graph.nodes[layer[i]].y = pool.sum / pool.count + offset[i];
+    for (std::size_t n = 0; n < pool.nodes; ++n, ++i) graph.nodes[layer[i]].y = pool.mean() + offset[i];
 }
 
 void find_heights(Graph& graph) {
@@ -187,9 +190,9 @@ void find_heights(Graph& graph) {
         for (const Segment& segment : graph.segments) {
           if (segment.from != node && segment.to != node) continue;
           const Node& other = graph.nodes[segment.from == node ? segment.to : segment.from];
-          // Lanes run straight first of all, then lines from box to box.
+          // Boxes stand by boxes, and lanes run straight.
           const bool both_lanes = !other.box && !graph.nodes[node].box, both_boxes = other.box && graph.nodes[node].box;
-          const double pull = both_lanes ? 8.0 : both_boxes ? 3.0 : 1.0;
+          const double pull = both_lanes ? 8.0 : both_boxes ? 20.0 : 1.0;
           sum += pull * other.y;
           weight += pull;
         }
