@@ -61,7 +61,7 @@ th:first-child,td:first-child{text-align:left}td small{color:var(--quiet)}
 table a{color:inherit;text-decoration-color:var(--rule)}.models td:nth-child(-n+2),.models tr:first-child th:nth-child(-n+2){text-align:left}
 th.reward-name{white-space:normal}.models th.group{text-align:center;border-left:1px solid var(--rule)}.models th.first,.models td.first{border-left:1px solid var(--rule)}
 .models td:first-child{font-weight:600}.models td:nth-child(2){color:var(--quiet);font-size:13px}
-.bars{max-width:700px;margin:0 0 14px;padding-bottom:12px}.bars>div{display:grid;grid-template-columns:max-content 1fr max-content max-content;gap:4px 12px;align-items:center;font-size:13px;color:var(--quiet);margin-top:8px;font-variant-numeric:tabular-nums}
+.bars{max-width:700px;margin:14px 0;padding-bottom:12px}.bars>div{display:grid;grid-template-columns:max-content 1fr max-content max-content;gap:4px 12px;align-items:center;font-size:13px;color:var(--quiet);margin-top:8px;font-variant-numeric:tabular-nums}
 .bars b{color:var(--text);text-align:right}.bars div>span:nth-child(4n){text-align:right}
 .bar{background:var(--grid);border-radius:4px;height:12px}.bar i{display:block;height:12px;border-radius:4px;min-width:2px;background:var(--c)}
 .bar .good{--c:var(--good)}.bar .bad{--c:var(--bad)}.sample .thought{color:var(--quiet);border-left:2px solid var(--rule);padding-left:8px}
