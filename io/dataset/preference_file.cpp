@@ -1,17 +1,18 @@
 #include "io/dataset/preference_file.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
-#include <span>
+#include <utility>
 
+#include "io/dataset/bad_lines.hpp"
 #include "io/dataset/jsonl_reader.hpp"
 #include "io/dataset/problem_file.hpp"
 #include "src/base/error.hpp"
 #include "src/reward/answer_extraction.hpp"
+#include "src/text/chat_template.hpp"
 
 namespace athanor {
 namespace {
@@ -35,29 +36,21 @@ bool has(const json& object, const char* name) {
 }
 
 PreferredAnswer answer_of(const json& value, const std::string& place, const std::string& name) {
-  constexpr std::string_view kThinkEnd = "</think>", kThink = "<think>";
-  PreferredAnswer answer;
+  ChatMessage message{"assistant", ""};
   const json* said = &value;
   if (value.is_array()) {
     if (value.empty() || !value.back().is_object() || !has(value.back(), "role") ||
         value.back().at("role") != "assistant")
       refuse(place, name, "a list of messages whose last is the assistant's", value);
-    if (const auto reasoning = value.back().find("reasoning_content");
-        reasoning != value.back().end() && reasoning->is_string())
-      answer.reasoning = reasoning->get<std::string>();
+    if (has(value.back(), "reasoning_content") && value.back().at("reasoning_content").is_string())
+      message.reasoning = value.back().at("reasoning_content").get<std::string>();
     said = &required(value.back(), place, "content");
   }
   if (!said->is_string()) refuse(place, name, "a text or a list of messages", *said);
-  answer.content = said->get<std::string>();
-  if (const std::size_t end = answer.content.rfind(kThinkEnd); end != std::string::npos) {
-    std::string_view before = std::string_view(answer.content).substr(0, end);
-    if (const std::size_t begin = before.find(kThink); begin != std::string_view::npos)
-      before.remove_prefix(begin + kThink.size());
-    answer.reasoning = trimmed_text(before);
-    answer.content = std::string(trimmed_text(std::string_view(answer.content).substr(end + kThinkEnd.size())));
-  }
-  if (trimmed_text(answer.content).empty() && answer.reasoning.empty()) refuse(place, name, "an answer", *said);
-  return answer;
+  message.content = said->get<std::string>();
+  message = separate_reasoning(std::move(message));
+  if (trimmed_text(message.content).empty() && message.reasoning.empty()) refuse(place, name, "an answer", *said);
+  return {std::move(message.content), std::move(message.reasoning)};
 }
 
 std::vector<double> numbers_of(const json& list, const std::string& place, const std::string& name,
@@ -129,7 +122,6 @@ Preference parse_preference(const json& object, const std::string& place) {
 }
 
 std::vector<Preference> read_preferences(const std::string& path, const BadPreferences& bad_lines) {
-  constexpr std::size_t kNamedLines = 10;
   std::vector<Preference> preferences;
   std::vector<std::string> bad;
   JsonlReader reader(path);
@@ -144,17 +136,8 @@ std::vector<Preference> read_preferences(const std::string& path, const BadPrefe
       bad.emplace_back(error.what());
     }
   }
-  const std::size_t lines = preferences.size() + bad.size();
-  if (lines == 0) throw ConfigError(path + ": no preference in it");
-  if (static_cast<double>(bad.size()) > bad_lines.max_share * static_cast<double>(lines)) {
-    const std::span<const std::string> named(bad.data(), std::min(bad.size(), kNamedLines));
-    throw ConfigError(fmt::format("{}: {} of {} lines cannot be used, more than the {:g} % allowed:\n  {}{}", path,
-                                  bad.size(), lines, 100.0 * bad_lines.max_share, fmt::join(named, "\n  "),
-                                  bad.size() > named.size() ? "\n  ..." : ""));
-  }
-  if (preferences.empty()) throw ConfigError(fmt::format("{}: none of its {} lines can be used", path, lines));
-  if (bad_lines.report)
-    for (const std::string& message : bad) bad_lines.report(message);
+  if (preferences.empty() && bad.empty()) throw ConfigError(path + ": no preference in it");
+  settle_bad_lines(path, preferences.size(), bad, bad_lines.max_share, bad_lines.report);
   return preferences;
 }
 

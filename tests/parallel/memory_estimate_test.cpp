@@ -139,6 +139,39 @@ TEST_P(MemoryEstimateTest, TellsWhatAMicroBatchKeeps) {
   }
 }
 
+// Promise: the same of a model with a scalar head, whose loss needs no logits.
+TEST_P(MemoryEstimateTest, TellsWhatAScalarHeadKeeps) {
+  for (const Case& one : cases()) {
+    const ModelConfig config = with_scalar_head(one.model);
+    const auto ops = make_backend("cpu");
+    const auto compute = ops->make_stream(), comm = ops->make_stream();
+    Transformer model(*ops, config, GetParam(), *compute);
+    const ParameterStore store(*ops, model.parameters(), {}, *compute);
+    MicroBatch batch = testing::make_toy_batch(*ops, *compute,
+                                               {.num_sequences = one.sequences,
+                                                .tokens_per_sequence = one.length,
+                                                .vocab_size = config.vocab_size,
+                                                .acc = accumulation_dtype(GetParam())});
+    batch.value = MicroBatch::ValueRows{batch.loss_weights_T, batch.loss_weights_T, 0.2};
+    ExecContext ctx{*ops, *compute, *comm, batch, GetParam(), true};
+    const auto before = static_cast<double>(ops->arena().statistics().in_use_bytes);
+    ops->arena().reset_peak();
+
+    model.forward(ctx, 0, Tensor{});
+    const double after_f = static_cast<double>(ops->arena().statistics().in_use_bytes) - before;
+    const double during_f = static_cast<double>(ops->arena().statistics().peak_in_use_bytes) - before;
+    model.backward_input(ctx, 0, Tensor{});
+    const double after_i = static_cast<double>(ops->arena().statistics().in_use_bytes) - before;
+    model.backward_weight(ctx, 0);
+
+    const ActivationMemory told =
+        activation_memory(config, GetParam(), whole_model(config), {}, one.sequences * one.length);
+    EXPECT_NEAR(static_cast<double>(told.forward_kept) / after_f, 1.0, 0.01) << one.name;
+    EXPECT_NEAR(static_cast<double>(told.weight_kept) / after_i, 1.0, 0.01) << one.name;
+    EXPECT_NEAR(static_cast<double>(told.forward_highest) / during_f, 1.0, 0.05) << one.name;
+  }
+}
+
 std::vector<MeshShape> layouts_of(int ranks) {
   if (ranks == 2) return {{.dp = 1, .tp = 2}, {.dp = 1, .cp = 2}};
   if (ranks == 4) return {{.dp = 1, .cp = 2, .tp = 2}, {.dp = 2, .tp = 2}};
