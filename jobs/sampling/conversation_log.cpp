@@ -134,7 +134,6 @@ SamplingCounts ConversationLog::add(SamplingRound round) {
   SamplingCounts added;
   added.problems = round.problems;
   added.contaminated_problems = round.contaminated_problems;
-  std::string lines;
   std::int64_t last_solved = -1;
   for (JudgedCompletion& judged : round.completions) {
     ++added.completions;
@@ -147,12 +146,8 @@ SamplingCounts ConversationLog::add(SamplingRound round) {
     }
     ++added.kept;
     if (std::exchange(last_solved, judged.problem) != judged.problem) ++added.solved;
-    lines += judged.line + "\n";
+    pending_ += judged.line + "\n";
   }
-  auto file = RawFile::open_read_write(folder_ / kKept);
-  file.write_at(std::as_bytes(std::span(lines)), kept_bytes_);
-  file.sync();
-  kept_bytes_ += std::ssize(lines);
   counts_.problems += added.problems;
   counts_.contaminated_problems += added.contaminated_problems;
   counts_.completions += added.completions;
@@ -161,8 +156,16 @@ SamplingCounts ConversationLog::add(SamplingRound round) {
   counts_.solved += added.solved;
   counts_.tokens += added.tokens;
   for (std::size_t r = 0; r < added.rejected.size(); ++r) counts_.rejected[r] += added.rejected[r];
-  write_progress();
   return added;
+}
+
+void ConversationLog::commit() {
+  auto file = RawFile::open_read_write(folder_ / kKept);
+  file.write_at(std::as_bytes(std::span(pending_)), kept_bytes_);
+  file.sync();
+  kept_bytes_ += std::ssize(pending_);
+  pending_.clear();
+  write_progress();
 }
 
 void ConversationLog::write_progress() const {

@@ -42,8 +42,11 @@ class ConversationLog {
 
   const SamplingCounts& counts() const { return counts_; }
   bool finished() const { return finished_; }
-  /// Decides and writes; durable when it is back. @returns what this round adds to the counts.
+  /// Decides what of a round is kept. @returns what this round adds to the counts.
   SamplingCounts add(SamplingRound round);
+  /// Writes what was added; durable when it is back. What is told of a round elsewhere is told between the two: records
+  /// past the last durable round are cut off at a restart, missing ones never come.
+  void commit();
   /// Mixes and writes the files of the stage. @param about  begins rejected.json.
   void finish(MixedConversations& mixed, const nlohmann::ordered_json& about);
 
@@ -58,6 +61,7 @@ class ConversationLog {
   std::int64_t keep_per_problem_;
   SamplingCounts counts_;
   std::int64_t kept_bytes_ = 0;
+  std::string pending_;  ///< lines that were added since the last commit
   bool finished_ = false;
   std::unordered_set<std::uint64_t> conversations_;                 ///< hashes of those kept
   std::unordered_map<std::uint64_t, std::int64_t> kept_of_prompt_;  ///< by hash of the user's turns

@@ -136,7 +136,10 @@ class RejectionSampling {
       const std::int64_t count = std::min(options_.sampling.problems_per_round, problems_ - counts_.problems);
       SamplingRound round = sampler.round(counts_.problems, count);
       const double seconds = round.seconds, tokens_per_second = round.tokens_per_second;
-      if (leads_) report(log_->add(std::move(round)), seconds, tokens_per_second, seconds_since(begin), first);
+      if (leads_) {
+        report(log_->add(std::move(round)), seconds, tokens_per_second, seconds_since(begin), first);
+        log_->commit();
+      }
       share_counts();
     }
     return true;

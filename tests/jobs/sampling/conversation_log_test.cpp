@@ -43,6 +43,14 @@ SamplingRound first_round() {
 }
 SamplingRound second_round() { return round_of({good(2, 0, "a"), good(2, 1, "d"), good(3, 0, "e")}); }
 
+/// Decided and durable.
+SamplingCounts keep(ConversationLog&& log, SamplingRound round) {
+  SamplingCounts added = log.add(std::move(round));
+  log.commit();
+  return added;
+}
+SamplingCounts keep(ConversationLog& log, SamplingRound round) { return keep(std::move(log), std::move(round)); }
+
 /// What is mixed in.
 struct Mix {
   explicit Mix(std::vector<std::string> mix) : options(options_with(std::move(mix))) {}
@@ -74,7 +82,7 @@ TEST(ConversationLog, DecidesInOrder) {
   const ScratchFolder folder;
   ConversationLog log(folder.path(), kSettings, 2);
 
-  const SamplingCounts added = log.add(first_round());
+  const SamplingCounts added = keep(log, first_round());
 
   EXPECT_EQ(added.completions, 6);
   EXPECT_EQ(added.right, 5);
@@ -91,11 +99,11 @@ TEST(ConversationLog, DecidesInOrder) {
 // The same prompt drawn again is the same problem: its cap and its duplicates hold across rounds and restarts.
 TEST(ConversationLog, RemembersAcrossRounds) {
   const ScratchFolder folder;
-  (void)ConversationLog(folder.path(), kSettings, 2).add(first_round());
+  (void)keep(ConversationLog(folder.path(), kSettings, 2), first_round());
   ConversationLog log(folder.path(), kSettings, 2);
   SamplingRound again = round_of({good(0, 0, "a"), good(0, 1, "d")});
 
-  const SamplingCounts added = log.add(std::move(again));
+  const SamplingCounts added = keep(log, std::move(again));
 
   EXPECT_EQ(added.kept, 0);
   EXPECT_EQ(added.rejected[static_cast<std::size_t>(Rejection::duplicate)], 1);
@@ -109,17 +117,17 @@ TEST(ConversationLog, GoesOnAfterATornWrite) {
   const ScratchFolder straight, torn;
   {
     ConversationLog log(straight.path(), kSettings, 2);
-    (void)log.add(first_round());
-    (void)log.add(second_round());
+    (void)keep(log, first_round());
+    (void)keep(log, second_round());
     finish(log, mix, {{"stage", "cold"}});
   }
-  (void)ConversationLog(torn.path(), kSettings, 2).add(first_round());
+  (void)keep(ConversationLog(torn.path(), kSettings, 2), first_round());
   std::ofstream(torn.path() / "kept.jsonl", std::ios::app) << line("question 2", "a") << "\n"
                                                            << R"({"messa)";
   {
     ConversationLog log(torn.path(), kSettings, 2);
     EXPECT_EQ(log.counts().problems, 2);
-    (void)log.add(second_round());
+    (void)keep(log, second_round());
   }
   ConversationLog log(torn.path(), kSettings, 2);
   EXPECT_EQ(log.counts().problems, 4);
@@ -131,11 +139,24 @@ TEST(ConversationLog, GoesOnAfterATornWrite) {
   EXPECT_FALSE(std::filesystem::exists(torn.path() / "kept.jsonl"));
 }
 
+// Killed between deciding on a round and writing it: it is as if the round had never been.
+TEST(ConversationLog, ForgetsWhatWasNotCommitted) {
+  const ScratchFolder folder;
+  {
+    ConversationLog log(folder.path(), kSettings, 2);
+    (void)keep(log, first_round());
+    (void)log.add(second_round());
+  }
+  ConversationLog log(folder.path(), kSettings, 2);
+  EXPECT_EQ(log.counts().problems, 2);
+  EXPECT_EQ(keep(log, second_round()).kept, 3);
+}
+
 // Killed before it was noted that all is written: written again, the same.
 TEST(ConversationLog, FinishesTwice) {
   const ScratchFolder folder, before;
   ConversationLog log(folder.path(), kSettings, 0);
-  (void)log.add(first_round());
+  (void)keep(log, first_round());
   const auto copy = [](const ScratchFolder& from, const ScratchFolder& to) {
     for (const char* file : {"kept.jsonl", "progress.json"})
       std::filesystem::copy_file(from.path() / file, to.path() / file,
@@ -157,7 +178,7 @@ TEST(ConversationLog, SpreadsWhatIsMixedIn) {
   ConversationLog log(folder.path(), kSettings, 0);
   std::vector<JudgedCompletion> all;
   for (int i = 0; i < 60; ++i) all.push_back(good(i, 0, "a"));
-  (void)log.add(round_of(all, 60));
+  (void)keep(log, round_of(all, 60));
   finish(log, {"generated:greetings @ 0.25"}, {});
 
   const auto lines = lines_of(folder.path() / "conversations.jsonl");
@@ -173,7 +194,7 @@ TEST(ConversationLog, SpreadsWhatIsMixedIn) {
 // Another question asked of the same folder is refused, and what differs is named.
 TEST(ConversationLog, RefusesOtherSettings) {
   const ScratchFolder folder;
-  (void)ConversationLog(folder.path(), kSettings, 2).add(first_round());
+  (void)keep(ConversationLog(folder.path(), kSettings, 2), first_round());
   ordered_json other = kSettings;
   other["sampling.samples"] = 8;
   try {
@@ -187,7 +208,7 @@ TEST(ConversationLog, RefusesOtherSettings) {
 // Conversations that were written and are gone are no reason to sample on as if they were there.
 TEST(ConversationLog, MissesLostConversations) {
   const ScratchFolder folder;
-  (void)ConversationLog(folder.path(), kSettings, 2).add(first_round());
+  (void)keep(ConversationLog(folder.path(), kSettings, 2), first_round());
   std::filesystem::resize_file(folder.path() / "kept.jsonl", 3);
   EXPECT_THROW(ConversationLog(folder.path(), kSettings, 2), DataError);
 }
