@@ -15,14 +15,14 @@
 namespace athanor {
 
 struct Experience {
-  std::vector<std::int32_t> prompt, completion;
-  std::vector<double> logprobs;      ///< of the completion's tokens, by the policy that sampled them
-  std::vector<double> ref_logprobs;  ///< by the reference; empty: none
-  double advantage = 0.0;            ///< of every token, where `advantages` is empty
-  std::vector<double> advantages;    ///< one a token: a critic's
-  std::vector<double> values;        ///< of the completion's tokens, by the critic, before each was chosen
-  std::vector<double> returns;       ///< what these should have been
-  bool masked = false;               ///< counts for nothing (cut short, not scored)
+  std::vector<std::int32_t> prompt{}, completion{};
+  std::vector<double> logprobs{};      ///< of the completion's tokens, by the policy that sampled them
+  std::vector<double> ref_logprobs{};  ///< by the reference; empty: none
+  double advantage = 0.0;              ///< of every token, where `advantages` is empty
+  std::vector<double> advantages{};    ///< one a token: a critic's
+  std::vector<double> values{};        ///< of the completion's tokens, by the critic, before each was chosen
+  std::vector<double> returns{};       ///< what these should have been
+  bool masked = false;                 ///< counts for nothing (cut short, not scored)
 };
 
 /// How tokens share the weight of a batch. Source: FACTS 4.3 (names of TRL).
