@@ -26,12 +26,15 @@ ScoredSequence RewardInput::sequence(const Problem& problem, const PreferredAnsw
   return sequence;
 }
 
-ScoredSequence RewardInput::sequence(const Problem& problem, std::string_view completion) const {
+ScoredSequence RewardInput::sequence(const Problem& problem, std::string_view completion,
+                                     bool begins_in_thinking) const {
   std::string text = replace_invalid_utf8(completion);  // a policy may write any bytes
   if (const auto parts = split_completion(text))
     return sequence(problem, PreferredAnswer{parts->answer, parts->reasoning});
-  // An answer without any reasoning is all answer; so is one whose reasoning never ends.
-  return sequence(problem, PreferredAnswer{text.empty() ? " " : std::move(text)});
+  constexpr const char* kNothing = " ";  // an answer has a token at least
+  if (begins_in_thinking && text.find("</think>") == std::string::npos)
+    return sequence(problem, PreferredAnswer{kNothing, std::move(text)});
+  return sequence(problem, PreferredAnswer{text.empty() ? kNothing : std::move(text)});
 }
 
 }  // namespace athanor

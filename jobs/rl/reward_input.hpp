@@ -27,7 +27,8 @@ class RewardInput {
 
   ScoredSequence sequence(const Problem& problem, const PreferredAnswer& answer) const;
   /// Of a completion as a policy wrote it, without its end token; what cannot be taken apart is all answer.
-  ScoredSequence sequence(const Problem& problem, std::string_view completion) const;
+  /// @param begins_in_thinking  the prompt holds the opening tag: a reasoning that never ends is no answer.
+  ScoredSequence sequence(const Problem& problem, std::string_view completion, bool begins_in_thinking = false) const;
 
  private:
   PromptTemplate form_;

@@ -53,10 +53,11 @@ void RewardModels::add_scores(const std::vector<LearnedRewardSpec>& rewards, con
                               std::int64_t group_size, ScoredGroups& scored) {
   for (const LearnedRewardSpec& reward : rewards) {
     Loaded& entry = loaded(reward.stage);
+    const bool thinks = chat_layout_of(parse_prompt_template(options_.rl.prompt_template)) == ChatLayout::r1;
     std::vector<ScoredSequence> sequences;
     for (std::size_t i = 0; i < drawn.completions.size(); ++i)
       sequences.push_back(
-          entry.input->sequence(drawn.problems[i / static_cast<std::size_t>(group_size)], scored.texts[i]));
+          entry.input->sequence(drawn.problems[i / static_cast<std::size_t>(group_size)], scored.texts[i], thinks));
     const std::vector<double> scores = entry.model->score(sequences);
     for (std::size_t i = 0; i < scores.size(); ++i) {
       double score = scores[i] * reward.scale;

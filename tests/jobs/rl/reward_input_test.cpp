@@ -55,6 +55,10 @@ TEST(RewardInput, SameAsThePolicyWritesIt) {
   const RewardInput final(PromptTemplate::v3, RewardReads::final, false, kTokenizer);
   EXPECT_EQ(final.sequence(sum(), "two and two\n</think>\n\n4").completion,
             final.sequence(sum(), "(two)>4").completion);
+  // A reasoning that never ends is no answer, whatever it says.
+  EXPECT_EQ(final.sequence(sum(), "two and two is 4", true).completion,
+            final.sequence(sum(), "the answer is 5", true).completion);
+  EXPECT_NE(final.sequence(sum(), "two and two is 4").completion, final.sequence(sum(), "the answer is 5").completion);
 }
 
 }  // namespace
