@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
+
 #include "src/reward/answer_extraction.hpp"
 #include "tests/src/reward/samples.hpp"
 
@@ -86,7 +89,9 @@ TEST(ExtractAnswer, FindsTheLastBlock) {
 // In R1's layout the summary says the answer, in a sentence, a box or alone on its line; the reasoning never does.
 TEST(ExtractAnswer, ReadsTheSummary) {
   const auto answer = [](const std::string& summary) {
-    return extract_answer("So 9>8. The answer is 7. \\boxed{7}\n</think>\n\n" + summary);
+    const std::string completion = "So 9>8. The answer is 7. \\boxed{7}\n</think>\n\n" + summary;
+    const auto found = extract_answer(completion);
+    return found ? std::optional<std::string>(*found) : std::nullopt;  // a copy: the view would outlive the text
   };
   EXPECT_EQ(answer("The answer is 16."), "16");
   EXPECT_EQ(answer("The answer is -9.5. It is below 0."), "-9.5");
