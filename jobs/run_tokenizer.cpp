@@ -10,6 +10,7 @@
 #include "io/dataset/document_reader.hpp"
 #include "jobs/generated_text.hpp"
 #include "jobs/training_data.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 #include "src/text/bpe_trainer.hpp"
 
@@ -121,16 +122,7 @@ std::optional<std::int64_t> vocab_to_learn(const std::string& tokenizer) {
 void learn_run_tokenizer(const Configuration& configuration, const RunFolder& folder, HostGroup& world) {
   const auto wish = wish_of(configuration);  // the same on every rank
   if (!wish) return;
-  std::string failure;
-  if (world.rank() == 0) {
-    try {
-      learn(configuration, *wish, folder);
-    } catch (const std::exception& error) {
-      failure = error.what();
-    }
-  }
-  failure = world.broadcast(failure, 0);
-  if (!failure.empty()) throw ConfigError(failure);
+  on_first_rank(world, [&] { learn(configuration, *wish, folder); });
 }
 
 std::string tokenizer_in_run(const std::string& tokenizer, const std::filesystem::path& run_folder) {

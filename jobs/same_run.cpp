@@ -5,13 +5,28 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string_view>
 
 #include "src/base/error.hpp"
 
 namespace athanor {
 namespace {
+
+/// Sections that only some kinds of stages read; all others count for every kind.
+bool is_read_by(const std::string& kind, std::string_view key) {
+  static const std::map<std::string, std::set<std::string>, std::less<>> kReaders{
+      {"rl", {"rl", "rejection_sampling", "evaluate", "distill"}},
+      {"evaluate", {"evaluate"}},
+      {"sft", {"sft", "distill"}},
+      {"distill", {"distill"}},
+      {"reward_model", {"reward_model"}},
+      {"sampling", {"rejection_sampling"}}};
+  const auto readers = kReaders.find(key.substr(0, key.find('.')));
+  return readers == kReaders.end() || readers->second.contains(kind);
+}
 
 /// True for what only says how and where a run is executed, not what it computes.
 bool may_change(std::string_view key) {
@@ -24,11 +39,12 @@ bool may_change(std::string_view key) {
 std::vector<std::string> differences(const Configuration& before, const Configuration& now, const std::string& stage) {
   if (std::find(before.stages().begin(), before.stages().end(), stage) == before.stages().end()) return {};
   const auto old_values = before.values(stage);
+  const std::string kind = now.stage(stage).kind;
   std::vector<std::string> found;
   for (const auto& [key, value] : now.values(stage)) {
     const auto old = old_values.find(key);
     const std::string old_value = old == old_values.end() ? "" : old->second;
-    if (old_value != value && !may_change(key))
+    if (old_value != value && !may_change(key) && is_read_by(kind, key))
       found.push_back(fmt::format("{}: {}: {} -> {} ({})", stage, key, old_value.empty() ? "nothing" : old_value,
                                   value.empty() ? "nothing" : value, now.origin(key, stage)));
   }

@@ -12,7 +12,8 @@
 namespace athanor {
 
 /// Collective. Compares with the folder's config.resolved.cfg, if there is one; how and where the run is executed
-/// ([parallel], and [run] but for steps, seed and dtype) may always change.
+/// ([parallel], and [run] but for steps, seed and dtype), and sections that a stage's kind does not read, may always
+/// change.
 /// @returns the options that changed for stages still to run, "STAGE: key: before -> now".
 /// @throws ConfigError on every rank when a complete stage is asked for with other options, naming each.
 std::vector<std::string> check_same_run(const Configuration& now, const RunFolder& folder, HostGroup& ranks);

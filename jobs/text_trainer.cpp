@@ -107,12 +107,7 @@ std::map<std::string, std::string> TextTrainer::values() const {
 }
 
 void TextTrainer::restore(std::int64_t steps, std::int64_t tokens, const std::map<std::string, std::string>& values) {
-  const auto value = [&](const std::string& name) {
-    const auto found = values.find(name);
-    if (found == values.end())
-      throw DataError("checkpoint: its run state has no '" + name + "'; it is not one of a training stage");
-    return found->second;
-  };
+  const auto value = [&](const std::string& name) { return saved_value(values, name, "a stage that trains on text"); };
   const std::string fingerprint = fmt::format("{:016x}", data_.fingerprint());
   if (const std::string saved = value("data.fingerprint"); saved != fingerprint)
     throw ConfigError("checkpoint: the training data are not those it was trained on (fingerprint " + fingerprint +

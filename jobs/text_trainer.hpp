@@ -49,7 +49,6 @@ class TextTrainer {
   MeshModel& model() { return *trained_.model; }
   const ParameterStore& store() const { return *trained_.store; }
   const TrainStep& train_step() const { return *trained_.step; }
-  BatchLayout batch_layout() const { return layout_; }
 
  private:
   void build_micro_batches(std::int64_t sequences);

@@ -1,8 +1,10 @@
 #include "jobs/trained_model.hpp"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "parallel/data/owned_slices.hpp"
+#include "src/base/error.hpp"
 
 namespace athanor {
 
@@ -23,6 +25,14 @@ std::unique_ptr<MeshModel> make_model(Backend& ops, const JobOptions& options, P
       stream);
   if (!model->warning().empty() && mesh.coord(Axis::world) == 0) spdlog::warn("{}", model->warning());
   return model;
+}
+
+const std::string& saved_value(const std::map<std::string, std::string>& values, const std::string& name,
+                               std::string_view kind) {
+  const auto found = values.find(name);
+  if (found == values.end())
+    throw DataError(fmt::format("checkpoint: its run state has no '{}'; it is not one of {}", name, kind));
+  return found->second;
 }
 
 TrainedModel::TrainedModel(Environment& env, const JobOptions& options) {

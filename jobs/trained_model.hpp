@@ -1,7 +1,10 @@
 // A model with memory for its gradients and an optimizer on it, as every stage that trains has one.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/options/job_options.hpp"
@@ -16,6 +19,11 @@ SchedulePlan schedule_of(const ParallelOptions& options);
 /// @param placements  of experts by layer, for inference; empty: in order.
 std::unique_ptr<MeshModel> make_model(Backend& ops, const JobOptions& options, ProcessMesh& mesh, Stream& stream,
                                       std::map<std::string, ExpertPlacement> placements = {});
+
+/// A value of a checkpoint's run state. @param kind  of the stage that must have left it ("an sft stage").
+/// @throws DataError where it is not there.
+const std::string& saved_value(const std::map<std::string, std::string>& values, const std::string& name,
+                               std::string_view kind);
 
 struct TrainedModel {
   /// Weights are unset until initialize() or a load. Collective; `env` must outlive this. @throws ConfigError

@@ -131,15 +131,19 @@ std::vector<Conversation> read_conversations(const std::string& path, const Conv
   return conversations;
 }
 
-std::string conversation_line(const Conversation& conversation) {
-  nlohmann::ordered_json messages = nlohmann::ordered_json::array();
-  for (const ChatMessage& message : conversation.messages) {
+nlohmann::ordered_json messages_json(std::span<const ChatMessage> messages) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const ChatMessage& message : messages) {
     nlohmann::ordered_json item{{"role", message.role}};
     if (!message.reasoning.empty()) item["reasoning_content"] = message.reasoning;
     item["content"] = message.content;
-    messages.push_back(std::move(item));
+    list.push_back(std::move(item));
   }
-  nlohmann::ordered_json line{{"messages", std::move(messages)}};
+  return list;
+}
+
+std::string conversation_line(const Conversation& conversation) {
+  nlohmann::ordered_json line{{"messages", messages_json(conversation.messages)}};
   const auto add = [&](const char* name, const std::string& value) {
     if (!value.empty()) line[name] = value;
   };

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,8 @@ Conversation parse_conversation(const nlohmann::json& object, const std::string&
 /// bad ones.
 std::vector<Conversation> read_conversations(const std::string& path, const ConversationOptions& options = {});
 
+/// "messages" of a line.
+nlohmann::ordered_json messages_json(std::span<const ChatMessage> messages);
 /// The line that is read back as the same conversation, without a line break. `place` is not written.
 std::string conversation_line(const Conversation& conversation);
 

@@ -3,6 +3,13 @@
 
 namespace athanor {
 
+void describe_sampler(OptionTable& table, SamplingArgs& sampler, const std::string& temperature_help) {
+  table.add("temperature", sampler.temperature, "number", temperature_help);
+  table.add("top_p", sampler.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
+  table.add("min_p", sampler.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
+  table.add("top_k", sampler.top_k, "tokens", "sample from so many; 0: all");
+}
+
 void describe(OptionTable& table, RunOptions& run) {
   table.section("run", "[run] where, on what and for how long");
   table.add("folder", run.folder, "folder",
@@ -87,7 +94,9 @@ void describe(OptionTable& table, RlOptions& rl) {
   table.add("tasks", rl.tasks, "tasks",
             "where problems come from, with weights: \"arithmetic:level=2 @ 3, jsonl:FILE(format=gsm8k)\" "
             "(src/task/README.md)");
-  table.add("rewards", rl.rewards, "rewards", "what a completion earns, with weights: \"accuracy, format @ 0.5\"");
+  table.add("rewards", rl.rewards, "rewards",
+            "what a completion earns, with weights: \"accuracy, format @ 0.5, learned:STAGE(most=3) @ 0.2\": rules of "
+            "src/reward/README.md, and reward models of this run (scale: a factor, most: scores are cut there)");
   table.add("prompts", rl.prompts, "TASKS -> REWARDS | weight N | from FRACTION",
             "several kinds of prompts with rewards of their own, in place of tasks and rewards; the first counts for "
             "pass@1. from: the fraction of the steps before which a kind is left out. May be repeated");
@@ -101,10 +110,7 @@ void describe(OptionTable& table, RlOptions& rl) {
   table.add("length_stages", rl.length_stages, "STEP:TOKENS, ...",
             "shorter limits for the beginning: \"0:32, 100:64\" (none above max_new_tokens); empty: one limit");
   table.add("slots", rl.slots, "sequences", "that a rank generates at once", kPositive);
-  table.add("temperature", rl.temperature, "number", "of the sampling, and of the softmax that is trained");
-  table.add("top_p", rl.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
-  table.add("min_p", rl.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
-  table.add("top_k", rl.top_k, "tokens", "sample from so many; 0: all");
+  describe_sampler(table, rl.sampler, "of the sampling, and of the softmax that is trained");
   table.add("objective", rl.objective, "grpo|dr_grpo|dapo|bnpo|gspo|cispo|rloo|reinforce++|ppo",
             "how rewards become an update; ppo has a critic");
   table.add("clip_low", rl.clip_low, "number", "the ratio of new to old probability is cut below 1 - this");
@@ -149,10 +155,7 @@ void describe(OptionTable& table, EvaluateOptions& evaluate) {
   table.add("problems", evaluate.problems, "problems",
             "of each benchmark; 0: all of a file, 256 of a generated task (its held-out ones)");
   table.add("samples", evaluate.samples, "completions", "of each problem", kPositive);
-  table.add("temperature", evaluate.temperature, "number", "of the sampling; 0: the likeliest token");
-  table.add("top_p", evaluate.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
-  table.add("min_p", evaluate.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
-  table.add("top_k", evaluate.top_k, "tokens", "sample from so many; 0: all");
+  describe_sampler(table, evaluate.sampler, "of the sampling; 0: the likeliest token");
   table.add("max_new_tokens", evaluate.max_new_tokens, "tokens", "of a completion, at most; 0: rl.max_new_tokens");
   table.add("samples_shown", evaluate.samples_shown, "completions", "of each benchmark written to samples.jsonl");
 }

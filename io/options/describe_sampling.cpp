@@ -9,10 +9,7 @@ void describe(OptionTable& table, RejectionSamplingOptions& sampling) {
   table.add("problems", sampling.problems, "problems",
             "of rl.tasks (training side); 0: all of a file. A file that has fewer gives all it has");
   table.add("samples", sampling.samples, "completions", "of each problem", kPositive);
-  table.add("temperature", sampling.temperature, "number", "of the sampling (R1: 1); 0: the likeliest token");
-  table.add("top_p", sampling.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
-  table.add("min_p", sampling.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
-  table.add("top_k", sampling.top_k, "tokens", "sample from so many; 0: all");
+  describe_sampler(table, sampling.sampler, "of the sampling (R1: 1); 0: the likeliest token");
   table.add("max_new_tokens", sampling.max_new_tokens, "tokens", "of a completion, at most; 0: rl.max_new_tokens");
   table.add("problems_per_round", sampling.problems_per_round, "problems",
             "of all ranks, between two moments at which the stage may be stopped; what is kept does not depend on it",

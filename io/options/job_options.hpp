@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/options/option_table.hpp"
+#include "src/backend/backend.hpp"
 #include "src/base/dtype.hpp"
 #include "src/filter/readability.hpp"
 #include "src/model/model_config.hpp"
@@ -79,8 +80,7 @@ struct RlOptions {
   std::int64_t prompts_per_rollout = 32, group_size = 16, updates_per_rollout = 1;
   std::int64_t max_new_tokens = 128, slots = 512;
   std::string length_stages;
-  double temperature = 1.0, top_p = 1.0, min_p = 0.0;
-  std::int64_t top_k = 0;
+  SamplingArgs sampler;
   std::string objective = "grpo";
   double clip_low = 0.2, clip_high = 0.2, ratio_bound = 0.0, kl_beta = 0.0;
   KlIn kl_in = KlIn::loss;
@@ -103,8 +103,8 @@ struct RlOptions {
 struct EvaluateOptions {
   std::string benchmarks, rewards;
   std::int64_t problems = 0, samples = 16;
-  double temperature = 0.6, top_p = 0.95, min_p = 0.0;
-  std::int64_t top_k = 0, max_new_tokens = 0;
+  SamplingArgs sampler{.temperature = 0.6, .top_p = 0.95};
+  std::int64_t max_new_tokens = 0;
   std::int64_t samples_shown = 8;
 };
 
@@ -143,8 +143,8 @@ struct RewardModelOptions {
 /// [rl].
 struct RejectionSamplingOptions {
   std::int64_t problems = 1024, samples = 16, keep_per_problem = 4, problems_per_round = 64;
-  double temperature = 1.0, top_p = 1.0, min_p = 0.0;
-  std::int64_t top_k = 0, max_new_tokens = 0;
+  SamplingArgs sampler;
+  std::int64_t max_new_tokens = 0;
   ReadabilityOptions readability;
   bool rewrite_r1 = false;
   std::vector<std::string> mix;
@@ -173,6 +173,9 @@ struct StageOptions {
   std::string init;
 };
 
+/// temperature, top_p, min_p and top_k of the table's section, or of a command. @param temperature_help  what it is
+/// beside the sampling's.
+void describe_sampler(OptionTable& table, SamplingArgs& sampler, const std::string& temperature_help);
 void describe(OptionTable& table, RunOptions& run);
 void describe(OptionTable& table, DataOptions& data);
 void describe(OptionTable& table, ParallelOptions& parallel);

@@ -48,7 +48,7 @@ void bench_rollout(const BenchOptions& bench, const JobOptions& options, HostGro
   ParameterStore store(*env.ops, model->parameters(), ParameterStore::Options{.with_gradients = false}, *env.compute);
   store.initialize(options.run.seed, *env.compute);
   RolloutOptions how;
-  how.sampling.temperature = rl.temperature;
+  how.sampling.temperature = rl.sampler.temperature;
   how.max_new_tokens = rl.max_new_tokens;
   how.group_size = rl.group_size;
   RolloutEngine engine(*env.ops, *model, *env.mesh, rl.slots, kPromptTokens + rl.max_new_tokens,

@@ -34,10 +34,7 @@ int generate_command(const std::vector<std::string>& words, HostGroup& world) {
   own.add("max_new_tokens", options.max_new_tokens, "tokens", "to write at most", kPositive);
   own.add("samples", options.group_size, "number", "texts to write", kPositive);
   own.add("seed", options.seed, "number", "of the sampling");
-  own.add("temperature", options.sampling.temperature, "number", "0: always the likeliest token");
-  own.add("top_p", options.sampling.top_p, "fraction", "sample from the likeliest tokens of this mass", kFraction);
-  own.add("top_k", options.sampling.top_k, "tokens", "sample from so many; 0: all");
-  own.add("min_p", options.sampling.min_p, "fraction", "leave out tokens below this share of the likeliest", kFraction);
+  describe_sampler(own, options.sampling, "0: always the likeliest token");
   own.add("placement", placement, "FILE", "experts placed by load, as `evaluate --balance_experts` wrote it");
   OptionTable all;
   describe(all, job.run);

@@ -60,7 +60,7 @@ PolicyTrainer::PolicyTrainer(Environment& env, const JobOptions& options, const 
                    .acc = accumulation_dtype(options.run.dtype),
                    .tp_size = env.mesh->size(Axis::tp)};
   batching.max_new_tokens = rl.max_new_tokens;
-  batching.temperature = rl.temperature;
+  batching.temperature = rl.sampler.temperature;
   batching.weights = objective.weights;
   batching.objective = {objective.policy, rl.clip_low, rl.clip_high, rl.ratio_bound,
                         rl.kl_in == KlIn::loss ? rl.kl_beta : 0.0};
@@ -120,12 +120,7 @@ std::map<std::string, std::string> PolicyTrainer::values() const {
 }
 
 void PolicyTrainer::restore(std::int64_t steps, const std::map<std::string, std::string>& values) {
-  const auto value = [&](const std::string& name) {
-    const auto found = values.find(name);
-    if (found == values.end())
-      throw DataError("checkpoint: its run state has no '" + name + "'; it is not one of such an rl stage");
-    return found->second;
-  };
+  const auto value = [&](const std::string& name) { return saved_value(values, name, "such an rl stage"); };
   if (value("rl.problems") != std::to_string(problems_fingerprint()))
     throw ConfigError(
         "rl.tasks: the files of problems are not those this run began with; put them back, or start over");
@@ -152,7 +147,7 @@ void PolicyTrainer::restore(std::int64_t steps, const std::map<std::string, std:
 RolloutOptions PolicyTrainer::sampling(std::int64_t group_size, std::uint64_t seed) const {
   const RlOptions& rl = options_.rl;
   RolloutOptions sampling;
-  sampling.sampling = {rl.temperature, rl.top_p, rl.top_k, rl.min_p};
+  sampling.sampling = rl.sampler;
   sampling.max_new_tokens = length_stages_.tokens_after(steps_done_);
   sampling.group_size = group_size;
   sampling.seed = seed;
@@ -197,10 +192,13 @@ void PolicyTrainer::roll_out(std::size_t kind, std::int64_t count, RolloutTally&
   const RlOptions& rl = options_.rl;
   ProcessMesh& mesh = *env_.mesh;
   const std::int64_t ranks = mesh.size(Axis::data);
+  // Problems of every kind are numbered from 0: each kind has random numbers of its own, the first those of the run.
+  const std::uint64_t seed =
+      kind == 0 ? options_.run.seed : options_.run.seed + stable_hash("kind " + std::to_string(kind));
   std::int64_t wanted = count, taught = 0;
   for (std::int64_t round = 0; round <= rl.dynamic_sampling && wanted > 0; ++round) {
-    const DrawnProblems drawn = kinds_[kind].complete_next(wanted, options_.run.seed, mesh, *engine_,
-                                                           sampling(rl.group_size, options_.run.seed + kind));
+    const DrawnProblems drawn =
+        kinds_[kind].complete_next(wanted, options_.run.seed, mesh, *engine_, sampling(rl.group_size, seed));
     tally.add_tokens(engine_->tokens_generated());
     const ScoredGroups scored = kinds_[kind].score(drawn, rl.group_size, mesh);
     for (Experience& experience : teach(kind, drawn, scored, tally)) {

@@ -38,9 +38,9 @@ std::vector<MicroBatch> PretrainingMix::rows_of(std::int64_t step) {
   targets = env_.mesh->host(Axis::dp).sum(targets);
   std::vector<MicroBatch> rows(count);
   for (std::size_t i = 0; i < count; ++i) {
+    // No balance loss: the router stays as pre-training balanced it.
     builders_[i]->build(rows[i], {weight_ / static_cast<double>(std::max<std::int64_t>(targets, 1)), 0.0, 0.0},
                         *env_.compute);
-    rows[i].balance_weight = 0.0;  // the router stays as pre-training balanced it
   }
   return rows;
 }

@@ -16,7 +16,7 @@ ProblemScorerOptions rl_scorer_options(const JobOptions& options, const PromptSe
         rl.max_new_tokens, row_tokens_of(options)));
   return {.tasks = set.tasks,
           .rewards = split_rewards(set.rewards).rules,
-          .program_limits = split_rewards(set.rewards).rules,
+          .program_limits = set.rewards,
           .prompt_template = rl.prompt_template,
           .behind_eos = !options.data.isolate_documents,
           .max_prompt_tokens = left};

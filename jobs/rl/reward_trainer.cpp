@@ -115,12 +115,7 @@ std::map<std::string, std::string> RewardTrainer::values(std::uint64_t fingerpri
 
 void RewardTrainer::restore(std::int64_t steps, const std::map<std::string, std::string>& values,
                             std::uint64_t fingerprint) {
-  const auto value = [&](const std::string& name) {
-    const auto found = values.find(name);
-    if (found == values.end())
-      throw DataError("checkpoint: its run state has no '" + name + "'; it is not one of a reward_model stage");
-    return found->second;
-  };
+  const auto value = [&](const std::string& name) { return saved_value(values, name, "a reward_model stage"); };
   if (value("reward_model.data") != fmt::format("{:016x}", fingerprint))
     throw ConfigError(
         "reward_model.data: the preferences are not those this run began with; put them back, or start over");

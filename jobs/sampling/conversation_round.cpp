@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "io/dataset/conversation_file.hpp"
 #include "jobs/inference_model.hpp"
 #include "src/base/error.hpp"
 #include "src/base/stopwatch.hpp"
@@ -47,13 +48,6 @@ std::vector<JudgedCompletion> gathered(HostGroup& world, const std::string& mine
     return std::pair(a.problem, a.sibling) < std::pair(b.problem, b.sibling);
   });
   return all;
-}
-
-ordered_json message_of(const std::string& role, const std::string& reasoning, const std::string& content) {
-  ordered_json message{{"role", role}};
-  if (!reasoning.empty()) message["reasoning_content"] = reasoning;
-  message["content"] = content;
-  return message;
 }
 
 }  // namespace
@@ -108,7 +102,7 @@ SamplingRound ConversationSampler::round(std::int64_t first, std::int64_t count)
 
   const RejectionSamplingOptions& sampling = options_.sampling;
   RolloutOptions rollout;
-  rollout.sampling = {sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p};
+  rollout.sampling = sampling.sampler;
   rollout.max_new_tokens = sampled_tokens(options_);
   rollout.group_size = sampling.samples;
   rollout.seed = options_.run.seed;
@@ -154,12 +148,10 @@ std::string ConversationSampler::conversation(const Problem& problem, const Judg
                                               const std::string& text, const CompletionParts& parts) const {
   const bool rewrites = options_.sampling.rewrite_r1;
   const AssistantText words = rewrites ? rewrite_r1(parts, problem.language) : own_words(parts);
-  ordered_json messages = ordered_json::array();
-  for (const ChatMessage& turn : conversation_of(problem))
-    messages.push_back(message_of(turn.role, turn.reasoning, turn.content));
-  messages.push_back(message_of("assistant", words.reasoning_content, words.content));
+  std::vector<ChatMessage> messages = conversation_of(problem);
+  messages.push_back({"assistant", words.content, words.reasoning_content});
   // id, reward, completion and completion_tokens are there for `athanor score`: what was sampled, as it was judged.
-  ordered_json line{{"messages", std::move(messages)},
+  ordered_json line{{"messages", messages_json(messages)},
                     {"answer", problem.answer},
                     {"language", problem.language},
                     {"task", problem.task},

@@ -164,12 +164,7 @@ std::map<std::string, std::string> FineTuner::values() const {
 }
 
 void FineTuner::restore(std::int64_t steps, std::int64_t tokens, const std::map<std::string, std::string>& values) {
-  const auto value = [&](const std::string& name) {
-    const auto found = values.find(name);
-    if (found == values.end())
-      throw DataError("checkpoint: its run state has no '" + name + "'; it is not one of an sft stage");
-    return found->second;
-  };
+  const auto value = [&](const std::string& name) { return saved_value(values, name, "an sft or distill stage"); };
   if (value("sft.examples") != fmt::format("{:016x}", examples_.fingerprint()))
     throw ConfigError(
         "sft.data: the conversations are not those this run began with; put them back, or start over with "

@@ -45,7 +45,7 @@ std::vector<PlannedBenchmark> plan_benchmarks(const JobOptions& options, const T
     planned.scorer =
         std::make_unique<ProblemScorer>(ProblemScorerOptions{.tasks = spec.text,
                                                              .rewards = split_rewards(evaluate.rewards).rules,
-                                                             .program_limits = split_rewards(options.rl.rewards).rules,
+                                                             .program_limits = options.rl.rewards,
                                                              .prompt_template = options.rl.prompt_template,
                                                              .behind_eos = !options.data.isolate_documents,
                                                              .max_prompt_tokens = room,
@@ -61,7 +61,7 @@ std::vector<PlannedBenchmark> plan_benchmarks(const JobOptions& options, const T
     BenchmarkOptions& benchmark = planned.options;
     benchmark.problems = {options.run.seed, 0, evaluate.problems > 0 ? std::min(evaluate.problems, most) : most,
                           Split::held_out};
-    benchmark.sampling.sampling = {evaluate.temperature, evaluate.top_p, evaluate.top_k, evaluate.min_p};
+    benchmark.sampling.sampling = evaluate.sampler;
     benchmark.sampling.max_new_tokens = max_new_tokens;
     benchmark.sampling.group_size = evaluate.samples;
     benchmark.sampling.seed = options.run.seed + stable_hash(planned.name);
@@ -133,10 +133,10 @@ void write_results(const StageContext& context, const std::optional<EvaluationRe
     const EvaluateOptions& evaluate = context.options.evaluate;
     summary["sampling"] = {
         {"samples", evaluate.samples},
-        {"temperature", evaluate.temperature},
-        {"top_p", evaluate.top_p},
-        {"top_k", evaluate.top_k},
-        {"min_p", evaluate.min_p},
+        {"temperature", evaluate.sampler.temperature},
+        {"top_p", evaluate.sampler.top_p},
+        {"top_k", evaluate.sampler.top_k},
+        {"min_p", evaluate.sampler.min_p},
         {"max_new_tokens", evaluate.max_new_tokens > 0 ? evaluate.max_new_tokens : context.options.rl.max_new_tokens},
         {"prompt_template", context.options.rl.prompt_template},
         {"seed", context.options.run.seed}};
@@ -158,7 +158,7 @@ void write_results(const StageContext& context, const std::optional<EvaluationRe
               fmt::format(
                   "\n± one standard error over problems ({} bootstrap resamples); {} completions of each, "
                   "temperature {:g}, top-p {:g}.\n",
-                  kBootstrapResamples, evaluate.samples, evaluate.temperature, evaluate.top_p);
+                  kBootstrapResamples, evaluate.samples, evaluate.sampler.temperature, evaluate.sampler.top_p);
     replace_text_file(folder / "samples.jsonl", samples);
   }
   replace_text_file(folder / "summary.json", summary.dump(2) + "\n");

@@ -12,6 +12,7 @@
 #include "jobs/inference_model.hpp"
 #include "jobs/initial_weights.hpp"
 #include "jobs/sampling/conversation_log.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 #include "src/base/stopwatch.hpp"
 
@@ -84,10 +85,10 @@ class RejectionSampling {
             {"data.isolate_documents", options_.data.isolate_documents},
             {"sampling.problems", problems_},
             {"sampling.samples", sampling.samples},
-            {"sampling.temperature", sampling.temperature},
-            {"sampling.top_p", sampling.top_p},
-            {"sampling.min_p", sampling.min_p},
-            {"sampling.top_k", sampling.top_k},
+            {"sampling.temperature", sampling.sampler.temperature},
+            {"sampling.top_p", sampling.sampler.top_p},
+            {"sampling.min_p", sampling.sampler.min_p},
+            {"sampling.top_k", sampling.sampler.top_k},
             {"sampling.max_new_tokens", sampled_tokens(options_)},
             {"sampling.keep_per_problem", sampling.keep_per_problem},
             {"sampling.direct", readability.direct},
@@ -104,16 +105,10 @@ class RejectionSampling {
 
   /// Rank 0 finds what is there; all go on from it.
   void open_log() {
-    std::string failure;
-    if (leads_) {
-      try {
-        log_.emplace(folder_ / "data", settings(), options_.sampling.keep_per_problem);
-        metrics_.emplace(folder_ / "metrics.jsonl", log_->counts().problems);
-      } catch (const std::exception& error) {
-        failure = error.what();
-      }
-    }
-    if (failure = context_.world.broadcast(failure, 0); !failure.empty()) throw ConfigError(failure);
+    on_first_rank(context_.world, [&] {
+      log_.emplace(folder_ / "data", settings(), options_.sampling.keep_per_problem);
+      metrics_.emplace(folder_ / "metrics.jsonl", log_->counts().problems);
+    });
     share_counts();
     if (counts_.problems > 0)
       spdlog::info("{}: goes on after {} of {} problems", context_.name, counts_.problems, problems_);
@@ -174,22 +169,16 @@ class RejectionSampling {
 
   void finish() {
     progress_.finish();
-    std::string failure;
-    if (leads_) {
-      try {
-        MixedConversations mixed(options_, decontamination_, true);
-        log_->finish(mixed, {{"stage", context_.name},
-                             {"sampled_from", from_.stage},
-                             {"checkpoint", from_.checkpoint},
-                             {"decontaminated_against", options_.sampling.decontaminate}});
-        std::int64_t mixed_in = 0;
-        for (const MixedConversations::Source& source : mixed.sources()) mixed_in += source.used;
-        if (mixed_in > 0) context_.summary["mixed in"] = std::to_string(mixed_in);
-      } catch (const std::exception& error) {
-        failure = error.what();
-      }
-    }
-    if (failure = context_.world.broadcast(failure, 0); !failure.empty()) throw DataError(failure);
+    on_first_rank(context_.world, [&] {
+      MixedConversations mixed(options_, decontamination_, true);
+      log_->finish(mixed, {{"stage", context_.name},
+                           {"sampled_from", from_.stage},
+                           {"checkpoint", from_.checkpoint},
+                           {"decontaminated_against", options_.sampling.decontaminate}});
+      std::int64_t mixed_in = 0;
+      for (const MixedConversations::Source& source : mixed.sources()) mixed_in += source.used;
+      if (mixed_in > 0) context_.summary["mixed in"] = std::to_string(mixed_in);
+    });
     share_counts();
   }
 

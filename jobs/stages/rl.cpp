@@ -223,7 +223,18 @@ void RlStage::check(const JobOptions& options) const {
   for (const PromptSetSpec& set : prompt_sets(options.rl)) {
     ProblemScorerOptions scorer = rl_scorer_options(options, set);
     scorer.logs = false;
-    (void)ProblemScorer(scorer, *tokenizer);
+    const ProblemScorer problems(scorer, *tokenizer);
+    // Files were looked through; of tasks without end the first ones tell.
+    if (problems.tasks().num_problems(Split::train)) continue;
+    constexpr std::int64_t kLookedAt = 256;
+    for (std::int64_t i = 0; i < kLookedAt; ++i) {
+      const Problem problem = problems.problem(options.run.seed, i, Split::train);
+      if (const auto tokens = std::ssize(problems.prompt(problem, i).tokens); tokens > scorer.max_prompt_tokens)
+        throw ConfigError(fmt::format(
+            "rl: \"{}\" of {} is a prompt of {} tokens, and a row has room for {} beside rl.max_new_tokens = {}; raise "
+            "rl.row_tokens (or data.sequence_length), or lower rl.max_new_tokens",
+            problem.prompt, set.tasks, tokens, scorer.max_prompt_tokens, options.rl.max_new_tokens));
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "src/base/error.hpp"
 #include "src/base/nearest_name.hpp"
+#include "src/filter/r1_rewrite.hpp"
 #include "src/reward/answer_extraction.hpp"
 #include "src/reward/answer_format.hpp"
 
@@ -49,10 +50,7 @@ std::vector<ChatMessage> conversation_of(const Problem& problem) {
 }
 
 ChatMessage assistant_message(const Problem& problem, const Solution& solution) {
-  const std::string sentence = problem.language == "zh"   ? "答案是" + solution.answer + "。"
-                               : problem.language == "en" ? "The answer is " + solution.answer + "."
-                                                          : "#### " + solution.answer;
-  return {"assistant", sentence, solution.thinking};
+  return {"assistant", summary_of(solution.answer, problem.language), solution.thinking};
 }
 
 std::string render_prompt(PromptTemplate form, const std::string& prompt) {

@@ -18,20 +18,13 @@ for kill in $(seq "${KILLS:-2}"); do
   rm -rf "$work/kill"
   mkdir -p "$work/kill/stages"
   cp -r "$work/straight/stages/base" "$work/kill/stages/"
-  ranks 2 run "${options[@]}" --run.folder="$work/kill" > "$work/kill.log" 2>&1 &
-  job=$!
-  for _ in $(seq 600); do
-    [ "$(records "$work/kill")" -ge $((RANDOM % 36 + 1)) ] 2> /dev/null && break
-    sleep 0.02
-  done
-  pid=$(pgrep -f -- "^$athanor run .*--run.folder=$work/kill\$" | sed -n "$((RANDOM % 2 + 1))p")
-  [ -n "$pid" ] && kill -9 "$pid"
-  wait $job
+  kill_one_rank "$work/kill" records $((RANDOM % 36 + 1)) "${options[@]}"
   ranks 2 run "${options[@]}" --run.folder="$work/kill" > "$work/log" 2>&1 || { cat "$work/log"; fail "going on after kill -9"; }
   for stage in helpful safety; do
     [ "$(hash_of "$work/kill" $stage)" = "$(hash_of "$work/straight" $stage)" ] || fail "kill $kill: another $stage at the end"
   done
 done
+[ $killed -gt 0 ] || fail "no run was killed"
 
 # Every axis: the same losses and accuracies in f64 as one rank.
 few=(--run.dtype=f64 --base.run.steps=4 "--helpful.reward_model.data=helpful(arithmetic:language=symbols, prompts=64, answers=3)"

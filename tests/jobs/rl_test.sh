@@ -17,20 +17,12 @@ for kill in $(seq "${KILLS:-3}"); do
   rm -rf "$work/kill"
   mkdir -p "$work/kill/stages"
   cp -r "$work/straight/stages/base" "$work/kill/stages/"
-  ranks 2 run "${options[@]}" --run.folder="$work/kill" > "$work/kill.log" 2>&1 &
-  job=$!
-  for _ in $(seq 600); do
-    [ "$(records "$work/kill")" -ge $((RANDOM % 20 + 1)) ] 2> /dev/null && break
-    sleep 0.02
-  done
-  sleep "0.0$((RANDOM % 10))"
-  pid=$(pgrep -f -- "^$athanor run .*--run.folder=$work/kill\$" | sed -n "$((RANDOM % 2 + 1))p")
-  [ -n "$pid" ] && kill -9 "$pid"
-  wait $job
+  kill_one_rank "$work/kill" records $((RANDOM % 20 + 1)) "${options[@]}"
   ranks 2 run "${options[@]}" --run.folder="$work/kill" > "$work/log" 2>&1 || { cat "$work/log"; fail "going on after kill -9"; }
   [ "$(hash_of "$work/kill")" = "$wanted" ] || fail "kill $kill: other weights, moments or reference at the end"
   diff <(samples "$work/straight") <(samples "$work/kill") > /dev/null || fail "kill $kill: other samples"
 done
+[ $killed -gt 0 ] || fail "no run was killed"
 
 # Every axis, and every objective.
 for layout in --parallel.tp=2 --parallel.pp=2 --parallel.ep=2; do

@@ -50,19 +50,9 @@ long=("${options[@]}" --sampling.problems=2400 --sampling.problems_per_round=8 -
 with_base "$work/straight"
 ranks 1 run "${long[@]}" --run.folder="$work/straight" > "$work/log" 2>&1 || { cat "$work/log"; fail "the long recipe"; }
 with_base "$work/kill"
-killed=0
 for kill in $(seq "${KILLS:-3}"); do
   before=$(rounds "$work/kill")
-  ranks 2 run "${long[@]}" --run.folder="$work/kill" > "$work/kill.log" 2>&1 &
-  job=$!
-  for _ in $(seq 600); do
-    [ "$(rounds "$work/kill")" -ge $((${before:-0} + RANDOM % 60 + 1)) ] 2> /dev/null && break
-    kill -0 $job 2> /dev/null || break
-    sleep 0.02
-  done
-  pid=$(pgrep -f -- "^$athanor run .*--run.folder=$work/kill\$" | sed -n "$((RANDOM % 2 + 1))p")
-  [ -n "$pid" ] && kill -9 "$pid"
-  wait $job || killed=$((killed + 1))
+  kill_one_rank "$work/kill" rounds $((${before:-0} + RANDOM % 60 + 1)) "${long[@]}"
 done
 [ $killed -gt 0 ] || fail "no run was killed"
 ranks 2 run "${long[@]}" --run.folder="$work/kill" --run.time_limit=1 > "$work/log" 2>&1

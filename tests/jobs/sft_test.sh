@@ -19,6 +19,8 @@ awk -v a="$first" -v b="$last" 'BEGIN { exit !(b < 0.85 * a) }' || fail "fine-tu
 before=$(cat "$work"/straight/stages/*/metrics.jsonl | cksum)
 ranks 2 run "${options[@]}" --run.folder="$work/straight" > "$work/log" 2>&1 || fail "a finished run, started again"
 [ "$before" = "$(cat "$work"/straight/stages/*/metrics.jsonl | cksum)" ] || fail "a finished stage was run again"
+ranks 1 run "${options[@]}" --run.folder="$work/straight" --evaluate.problems=7 > "$work/log" 2>&1 ||
+  fail "an option that no stage of the run reads was refused: $(tail -n 3 "$work/log")"
 ranks 2 run "${options[@]}" --run.folder="$work/straight" --tuned.sft.epochs=3 > /dev/null 2> "$work/err"
 [ $? -eq 2 ] && grep -q "sft.epochs" "$work/err" || fail "other options of a finished stage were taken: $(cat "$work/err")"
 
@@ -26,22 +28,14 @@ for kill in $(seq "${KILLS:-2}"); do
   rm -rf "$work/kill"
   mkdir -p "$work/kill/stages"
   cp -r "$work/straight/stages/base" "$work/kill/stages/"
-  ranks 2 run "${options[@]}" --run.folder="$work/kill" > "$work/kill.log" 2>&1 &
-  job=$!
-  wanted=$((RANDOM % 60 + 1))
-  for _ in $(seq 1500); do
-    [ "$(records "$work/kill")" -ge $wanted ] 2> /dev/null && break
-    sleep 0.02
-  done
-  pid=$(pgrep -f -- "^$athanor run .*--run.folder=$work/kill\$" | sed -n "$((RANDOM % 2 + 1))p")
-  [ -n "$pid" ] && kill -9 "$pid"
-  wait $job
+  kill_one_rank "$work/kill" records $((RANDOM % 60 + 1)) "${options[@]}"
   ranks 2 run "${options[@]}" --run.folder="$work/kill" > "$work/log" 2>&1 || { cat "$work/log"; fail "going on after kill -9"; }
   for stage in tuned student student_of_teacher; do
     [ "$(hash_of "$work/kill" $stage)" = "$(hash_of "$work/straight" $stage)" ] || fail "kill $kill: $stage ends with other weights"
     diff <(losses "$work/straight" $stage) <(losses "$work/kill" $stage) > /dev/null || fail "kill $kill: other losses of $stage"
   done
 done
+[ $killed -gt 0 ] || fail "no run was killed"
 
 # One rank and every axis, in f64: the same losses.
 short=(--run.dtype=f64 --base.run.steps=4 --sft.epochs=0.5)

@@ -2,6 +2,7 @@
 #include "src/backend/cpu/cpu_backend.hpp"
 #include "src/backend/cpu/kernel.hpp"
 #include "src/backend/cpu/log_sum_exp.hpp"
+#include "src/backend/cpu/loss_rows.hpp"
 
 namespace athanor {
 namespace {
@@ -25,16 +26,9 @@ void require_targets(const std::int32_t* targets, const Acc* weights, std::int64
 void CpuBackend::cross_entropy(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& targets_T,
                                const Tensor& loss_weights_T, Stream& stream) {
   const std::int64_t tokens = logits_TV.shape().flat_rows(), vocabulary = logits_TV.shape().back();
-  const DType acc = accumulation_dtype(logits_TV.dtype());
-  require(losses_T.numel() == tokens && losses_T.dtype() == acc, "cross_entropy",
-          "one loss a token, of the accumulation type", losses_T, logits_TV);
+  cpu::require_loss_rows("cross_entropy", losses_T, loss_weights_T, logits_TV, dlogits_TV);
   require(targets_T.numel() == tokens && targets_T.dtype() == DType::i32, "cross_entropy", "one i32 target a token",
           targets_T, logits_TV);
-  require(loss_weights_T.numel() == tokens && loss_weights_T.dtype() == acc, "cross_entropy",
-          "one weight a token, of the accumulation type", loss_weights_T, logits_TV);
-  if (dlogits_TV.defined())
-    require(dlogits_TV.numel() == logits_TV.numel() && dlogits_TV.dtype() == logits_TV.dtype(), "cross_entropy",
-            "a gradient like the logits", dlogits_TV, logits_TV);
   cpu::dispatch_floating(logits_TV.dtype(), "cross_entropy", [&](auto type) {
     using T = decltype(type);
     using Acc = cpu::acc_t<T>;

@@ -2,6 +2,7 @@
 #include "src/backend/cpu/cpu_backend.hpp"
 #include "src/backend/cpu/kernel.hpp"
 #include "src/backend/cpu/log_sum_exp.hpp"
+#include "src/backend/cpu/loss_rows.hpp"
 
 namespace athanor {
 
@@ -14,16 +15,9 @@ void CpuBackend::distillation(Tensor losses_T, Tensor dlogits_TV, const Tensor& 
                               const Tensor& teacher_logits_TV, const Tensor& loss_weights_T, bool reverse,
                               Stream& stream) {
   const std::int64_t tokens = logits_TV.shape().flat_rows(), vocabulary = logits_TV.shape().back();
-  const DType acc = accumulation_dtype(logits_TV.dtype());
-  require(losses_T.numel() == tokens && losses_T.dtype() == acc, "distillation",
-          "one loss a token, of the accumulation type", losses_T, logits_TV);
-  require(loss_weights_T.numel() == tokens && loss_weights_T.dtype() == acc, "distillation",
-          "one weight a token, of the accumulation type", loss_weights_T, logits_TV);
+  cpu::require_loss_rows("distillation", losses_T, loss_weights_T, logits_TV, dlogits_TV);
   require(teacher_logits_TV.numel() == logits_TV.numel() && teacher_logits_TV.dtype() == logits_TV.dtype(),
           "distillation", "the teacher's logits like the student's", teacher_logits_TV, logits_TV);
-  if (dlogits_TV.defined())
-    require(dlogits_TV.numel() == logits_TV.numel() && dlogits_TV.dtype() == logits_TV.dtype(), "distillation",
-            "a gradient like the logits", dlogits_TV, logits_TV);
   cpu::dispatch_floating(logits_TV.dtype(), "distillation", [&](auto type) {
     using T = decltype(type);
     using Acc = cpu::acc_t<T>;

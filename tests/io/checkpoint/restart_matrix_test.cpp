@@ -194,7 +194,8 @@ const Layout kDp8{.mesh = {.dp = 8, .ep = 8}, .ranks_per_node = 2};
 TEST_F(RestartMatrix, AxesAlone) {
   const std::vector<Layout> from{kOne, kDp2, kTp2, kCp2, kEp2, kPp2, kDualpipev2};
   const std::vector<Layout> to{kOne, kDp2, kTp2, kCp2, kEp2, kPp2, kInterleaved2};
-  if (world_.size() > 2) GTEST_SKIP() << "at most two ranks";
+  if (world_.size() > 2)
+    GTEST_SKIP() << "moves between layouts of one and two ranks; four and eight have tests of their own";
   EXPECT_EQ(run_pairs(from, to, experts_config(), {}, 1e-10), world_.size() == 1 ? 1 : 48);
 }
 
@@ -202,7 +203,7 @@ TEST_F(RestartMatrix, AxesAlone) {
 TEST_F(RestartMatrix, CombinedAxes) {
   const std::vector<Layout> fewer{kOne, kDp2, kTp2, kDualpipev2};
   const std::vector<Layout> combined{kDp4, kDp2Ep4, kCp2Tp2, kPp2Tp2Ep2, kPp4, kDualpipev4};
-  if (world_.size() != 4) GTEST_SKIP() << "four ranks";
+  if (world_.size() != 4) GTEST_SKIP() << "moves between layouts of four ranks, so it wants exactly four";
   EXPECT_EQ(run_pairs(combined, combined, experts_config(), {}, 1e-10), 36);
   EXPECT_EQ(run_pairs(fewer, {kPp2Tp2Ep2, kDualpipev4}, experts_config(), {}, 1e-10), 8);
   EXPECT_EQ(run_pairs({kDp2Ep4, kPp4}, fewer, experts_config(), {}, 1e-10), 8);
@@ -210,7 +211,7 @@ TEST_F(RestartMatrix, CombinedAxes) {
 
 // Eight ranks, and the way from one rank to them and back.
 TEST_F(RestartMatrix, EightRanks) {
-  if (world_.size() != 8) GTEST_SKIP() << "eight ranks";
+  if (world_.size() != 8) GTEST_SKIP() << "moves between layouts of eight ranks, so it wants exactly eight";
   EXPECT_EQ(run_pairs({kOne, kPp2Tp2Ep2, kDp8}, {kAll8}, experts_config(), {}, 1e-10), 3);
   EXPECT_EQ(run_pairs({kAll8}, {kOne, kPp2Tp2Ep2, kDp8}, experts_config(), {}, 1e-10), 3);
 }
@@ -218,7 +219,7 @@ TEST_F(RestartMatrix, EightRanks) {
 // A dense model, whose embedding is its head: with a pipeline both ends hold it.
 TEST_F(RestartMatrix, TiedHead) {
   const std::vector<Layout> from{kOne, kDp2, kPp2, kPp4}, to{kOne, kTp2, kDualpipev2, kDp2Tp2};
-  if (world_.size() > 4) GTEST_SKIP() << "at most four ranks";
+  if (world_.size() > 4) GTEST_SKIP() << "its layouts have at most four ranks; eight have a test of their own";
   const int wanted[] = {0, 1, 8, 0, 7};
   EXPECT_EQ(run_pairs(from, to, dense_config(), {}, 1e-10), wanted[world_.size()]);
 }
@@ -227,7 +228,7 @@ TEST_F(RestartMatrix, TiedHead) {
 // follow differ by the rounding of activations, 8 bits of mantissa.
 TEST_F(RestartMatrix, Bf16) {
   const std::vector<Layout> from{kOne, kDp2, kPp2, kPp2Tp2Ep2}, to{kOne, kTp2, kEp2, kDp2Tp2, kPp2Tp2Ep2};
-  if (world_.size() > 4) GTEST_SKIP() << "at most four ranks";
+  if (world_.size() > 4) GTEST_SKIP() << "its layouts have at most four ranks; eight have a test of their own";
   const int wanted[] = {0, 1, 8, 0, 11};
   const JobKind kind{.dtype = DType::bf16, .bf16_moments = true};
   EXPECT_EQ(run_pairs(from, to, experts_config(), kind, 3e-2), wanted[world_.size()]);

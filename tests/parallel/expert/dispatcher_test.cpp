@@ -177,7 +177,7 @@ INSTANTIATE_TEST_SUITE_P(Devices, DispatcherTest,
 // on from there to rank 3, and inside the own node to rank 1. A node a rank: once to each of three ranks.
 TEST(DispatcherTraffic, CountsRowsByHand) {
   RankBench bench("cpu");
-  if (bench.size() != 4) GTEST_SKIP() << "wants 4 ranks";
+  if (bench.size() != 4) GTEST_SKIP() << "two nodes of two ranks: wants exactly 4";
   const std::int64_t tokens = bench.rank() == 0 ? 1 : 0;
   const std::vector<std::int32_t> ids =
       tokens == 0 ? std::vector<std::int32_t>{} : std::vector<std::int32_t>{2, 4, 6, 7};
