@@ -5,19 +5,47 @@
 #include "tests/support/reference_ops.hpp"
 
 namespace athanor::reference {
+namespace {
+
+double log_sum_exp(const double* row, std::int64_t width) {
+  const double highest = *std::max_element(row, row + width);
+  double sum = 0.0;
+  for (std::int64_t i = 0; i < width; ++i) sum += std::exp(row[i] - highest);
+  return highest + std::log(sum);
+}
+
+}  // namespace
 
 CrossEntropy cross_entropy(const Values& logits_TV, const Ids& targets_T, const Values& weights_T,
                            std::int64_t vocabulary) {
   CrossEntropy out;
   for (std::size_t t = 0; t < targets_T.size(); ++t) {
-    const auto row = logits_TV.begin() + static_cast<std::int64_t>(t) * vocabulary;
-    const double highest = *std::max_element(row, row + vocabulary);
-    double sum = 0.0;
-    for (std::int64_t i = 0; i < vocabulary; ++i) sum += std::exp(row[i] - highest);
-    const double lse = highest + std::log(sum);
+    const double* row = logits_TV.data() + static_cast<std::int64_t>(t) * vocabulary;
+    const double lse = log_sum_exp(row, vocabulary);
     out.losses_T.push_back(weights_T[t] == 0.0 ? 0.0 : lse - row[targets_T[t]]);
     for (std::int64_t i = 0; i < vocabulary; ++i)
       out.dlogits_TV.push_back(weights_T[t] * (std::exp(row[i] - lse) - (i == targets_T[t] ? 1.0 : 0.0)));
+  }
+  return out;
+}
+
+CrossEntropy distillation(const Values& logits_TV, const Values& teacher_logits_TV, const Values& weights_T,
+                          std::int64_t vocabulary, bool reverse) {
+  CrossEntropy out;
+  for (std::size_t t = 0; t < weights_T.size(); ++t) {
+    const double* student = logits_TV.data() + static_cast<std::int64_t>(t) * vocabulary;
+    const double* teacher = teacher_logits_TV.data() + static_cast<std::int64_t>(t) * vocabulary;
+    const double lse_q = log_sum_exp(student, vocabulary), lse_p = log_sum_exp(teacher, vocabulary);
+    double divergence = 0.0;
+    for (std::int64_t i = 0; i < vocabulary; ++i) {
+      const double log_q = student[i] - lse_q, log_p = teacher[i] - lse_p;
+      divergence += reverse ? std::exp(log_q) * (log_q - log_p) : std::exp(log_p) * (log_p - log_q);
+    }
+    out.losses_T.push_back(weights_T[t] == 0.0 ? 0.0 : divergence);
+    for (std::int64_t i = 0; i < vocabulary; ++i) {
+      const double log_q = student[i] - lse_q, log_p = teacher[i] - lse_p, q = std::exp(log_q);
+      out.dlogits_TV.push_back(weights_T[t] * (reverse ? q * (log_q - log_p - divergence) : q - std::exp(log_p)));
+    }
   }
   return out;
 }

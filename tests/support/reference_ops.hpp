@@ -123,6 +123,8 @@ struct CrossEntropy {
 };
 CrossEntropy cross_entropy(const Values& logits_TV, const Ids& targets_T, const Values& weights_T,
                            std::int64_t vocabulary);
+CrossEntropy distillation(const Values& logits_TV, const Values& teacher_logits_TV, const Values& weights_T,
+                          std::int64_t vocabulary, bool reverse);
 struct ScalarLoss {
   double loss = 0.0, count = 0.0, right = 0.0;
   Values gradient;

@@ -40,6 +40,38 @@ TEST_P(CrossEntropyTest, AgreesWithTheReference) {
   }
 }
 
+// Promise: the divergence from a teacher's softmax, both ways round, and its gradient; the gradient may take the
+// logits' place; a token of weight 0 costs 0.
+TEST_P(CrossEntropyTest, DistillsLikeTheReference) {
+  for (const std::int64_t vocabulary : {2, 259, 2048, 5003})
+    for (const bool reverse : {false, true}) {
+      const std::int64_t tokens = 7;
+      std::vector<double> logits = random_values(tokens * vocabulary, 1, -6.0, 6.0),
+                          teacher = random_values(tokens * vocabulary, 2, -6.0, 6.0),
+                          weights = random_values(tokens, 3, 0.1, 1.0);
+      logits[1] = 30.0;
+      weights[4] = 0.0;
+      Tensor logits_TV = tensor(logits, {tokens, vocabulary}, dtype()),
+             dlogits_TV = output({tokens, vocabulary}, dtype());
+      const Tensor teacher_TV = tensor(teacher, {tokens, vocabulary}, dtype()),
+                   weights_T = tensor(weights, {tokens}, acc());
+      Tensor losses_T = output({tokens}, acc()), again_T = output({tokens}, acc());
+
+      ops().distillation(losses_T, dlogits_TV, logits_TV, teacher_TV, weights_T, reverse, stream());
+      ops().distillation(again_T, {}, logits_TV, teacher_TV, weights_T, reverse, stream());
+
+      const auto wanted = reference::distillation(logits, teacher, weights, vocabulary, reverse);
+      // Divergences of up to 40, made of logarithms rounded at that size.
+      EXPECT_TRUE(near(read(losses_T), wanted.losses_T, acc_bound(1000))) << "vocabulary " << vocabulary;
+      EXPECT_EQ(read(again_T), read(losses_T));
+      // Differences of logarithms of size 40, and of exponentials.
+      const Bound gradient{acc_bound(1000).absolute, bound(1000).relative};
+      EXPECT_TRUE(near(read(dlogits_TV), wanted.dlogits_TV, gradient)) << "vocabulary " << vocabulary;
+      ops().distillation(again_T, logits_TV, logits_TV, teacher_TV, weights_T, reverse, stream());
+      EXPECT_EQ(read(logits_TV), read(dlogits_TV));
+    }
+}
+
 // Promise: NaN among the logits makes that token's loss NaN and no other's.
 TEST_P(CrossEntropyTest, PassesNanOn) {
   std::vector<double> logits = random_values(2 * 100, 1);

@@ -121,6 +121,18 @@ TEST(Reference, ComputesCrossEntropy) {
   EXPECT_TRUE(near(out.dlogits_TV, {1, -1, 0, 0}, kExact));
 }
 
+// Promise: a student of (1/2, 1/2) beside a teacher of (3/4, 1/4), both divergences and slopes by hand; a token of
+// weight 0 costs nothing.
+TEST(Reference, ComputesDistillation) {
+  const Values student{2, 2, 0, 9}, teacher{std::log(3.0), 0, 9, 0};
+  const auto forward = distillation(student, teacher, {2, 0}, 2, false);
+  EXPECT_TRUE(near(forward.losses_T, {.75 * std::log(1.5) + .25 * std::log(.5), 0}, kExact));
+  EXPECT_TRUE(near(forward.dlogits_TV, {-.5, .5, 0, 0}, kExact));
+  const auto reverse = distillation(student, teacher, {2, 0}, 2, true);
+  EXPECT_TRUE(near(reverse.losses_T, {.5 * std::log(4.0 / 3.0), 0}, kExact));
+  EXPECT_TRUE(near(reverse.dlogits_TV, {-.5 * std::log(3.0), .5 * std::log(3.0), 0, 0}, kExact));
+}
+
 // Promise: two equal scores cost ln 2 and pull at each other with a half; a score of 0 costs ln 2 whatever its label;
 // of value and clipped value the worse counts, and the clipped one has no slope.
 TEST(Reference, ComputesScalarLosses) {

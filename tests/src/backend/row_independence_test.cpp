@@ -91,6 +91,17 @@ TEST_P(RowIndependenceTest, CrossEntropy) {
   });
 }
 
+// Promise: distillation's gradients.
+TEST_P(RowIndependenceTest, Distillation) {
+  expect_independent(kWidth, [&](std::int64_t begin, std::int64_t end) {
+    Tensor losses_T = output({end - begin}, acc()), logits_TV = rows(begin, end, 1, dtype());
+    Tensor weights_T = output({end - begin}, acc());
+    ops().fill(weights_T, 0.7, stream());
+    ops().distillation(losses_T, logits_TV, logits_TV, rows(begin, end, 2, dtype()), weights_T, false, stream());
+    return logits_TV;
+  });
+}
+
 // Promise: routing, forward and backward, with both score functions.
 TEST_P(RowIndependenceTest, Router) {
   for (const auto function : {ScoreFunction::sigmoid, ScoreFunction::softmax}) {
