@@ -8,14 +8,11 @@
 
 namespace athanor {
 
-MicroBatchBuilder::MicroBatchBuilder(Backend& ops, const BatchLayout& layout) : ops_(ops), layout_(layout) {
+MicroBatchBuilder::MicroBatchBuilder(Backend& ops, const BatchLayout& layout)
+    : ops_(ops), layout_(layout), cut_(layout.cp_rank, layout.cp_size) {
   if (layout.sequence_length < 1)
     throw ConfigError(fmt::format("data.sequence_length is {}, wanted at least 1", layout.sequence_length));
-  if (layout.sequence_length % (2 * layout.cp_size) != 0 && layout.cp_size > 1)
-    throw ConfigError(
-        fmt::format("data.sequence_length = {} cannot be cut over parallel.cp = {}: every rank takes two equal runs of "
-                    "a sequence, so choose a multiple of {}",
-                    layout.sequence_length, layout.cp_size, 2 * layout.cp_size));
+  cut_.require(layout.sequence_length, "data.sequence_length");
   if (layout.acc != DType::f32 && layout.acc != DType::f64)
     throw Error(fmt::format("loss weights are f32 or f64, not {}", to_string(layout.acc)));
 }
@@ -50,39 +47,6 @@ void MicroBatchBuilder::find_document_ends() {
   }
 }
 
-void MicroBatchBuilder::choose_tokens() {
-  kept_T_.clear();
-  if (layout_.cp_size == 1) return;
-  const std::int64_t run = layout_.sequence_length / (2 * layout_.cp_size);
-  for (std::int64_t row = 0; row < num_sequences_; ++row)
-    for (const std::int64_t r :
-         {std::int64_t{layout_.cp_rank}, std::int64_t{2 * layout_.cp_size - 1 - layout_.cp_rank}})
-      for (std::int64_t i = 0; i < run; ++i) kept_T_.push_back(row * layout_.sequence_length + r * run + i);
-}
-
-void MicroBatchBuilder::set_context_order(MicroBatch& batch, Stream& stream) {
-  batch.context = {};
-  if (layout_.cp_size == 1) return;
-  for (std::size_t t = 0; t < ids_T_.size(); ++t) ids_T_[t] = static_cast<std::int32_t>(t + 1);
-  batch.context.key_end_T = upload_ids(stream);
-  // Token k of the sequences lies, gathered rank by rank, where its run's rank has it.
-  const std::int64_t length = layout_.sequence_length, ranks = layout_.cp_size, run = length / (2 * ranks);
-  const std::int64_t tokens_of_rank = num_sequences_ * 2 * run;
-  std::vector<std::int32_t>& inverse = kept_ids_T_;
-  inverse.resize(ids_T_.size());
-  for (std::int64_t row = 0; row < num_sequences_; ++row)
-    for (std::int64_t i = 0; i < length; ++i) {
-      const std::int64_t r = i / run, rank = std::min(r, 2 * ranks - 1 - r), half = r < ranks ? 0 : 1;
-      const std::int64_t k = row * length + i;
-      const std::int64_t gathered = rank * tokens_of_rank + (row * 2 + half) * run + i % run;
-      ids_T_[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(gathered);
-      inverse[static_cast<std::size_t>(gathered)] = static_cast<std::int32_t>(k);
-    }
-  const Shape all{num_sequences_ * length};
-  batch.context.sequence_order_K = upload_vector<std::int32_t>(ops_, ids_T_, all, stream);
-  batch.context.gathered_order_K = upload_vector<std::int32_t>(ops_, inverse, all, stream);
-}
-
 void MicroBatchBuilder::set_tokens(MicroBatch& batch, Stream& stream) {
   const std::int64_t length = layout_.sequence_length;
   for (const std::int32_t id : rows_BS1_)
@@ -97,7 +61,7 @@ void MicroBatchBuilder::set_tokens(MicroBatch& batch, Stream& stream) {
   const auto tokens = static_cast<std::size_t>(num_sequences_ * length);
   ids_T_.resize(tokens);
   weights_T_.resize(tokens);
-  choose_tokens();
+  cut_.set(num_sequences_, length);
   /// Calls fill(token of T, index in rows, place in its row).
   const auto for_each_token = [&](const auto& fill) {
     std::size_t t = 0;
@@ -124,7 +88,7 @@ void MicroBatchBuilder::set_tokens(MicroBatch& batch, Stream& stream) {
     ids_T_[t] = static_cast<std::int32_t>(static_cast<std::int64_t>(t) - i + document_begin(at, i));
   });
   batch.key_begin_T = upload_ids(stream);
-  set_context_order(batch, stream);
+  batch.context = cut_.order(ops_, stream);
 }
 
 void MicroBatchBuilder::build(MicroBatch& batch, const BatchWeights& weights, Stream& stream) {
@@ -177,19 +141,12 @@ void MicroBatchBuilder::build_evaluation(MicroBatch& batch, std::span<const std:
 }
 
 Tensor MicroBatchBuilder::upload_ids(Stream& stream) {
-  if (layout_.cp_size == 1)
-    return upload_vector<std::int32_t>(ops_, ids_T_, {static_cast<std::int64_t>(ids_T_.size())}, stream);
-  kept_ids_T_.resize(kept_T_.size());
-  for (std::size_t t = 0; t < kept_T_.size(); ++t) kept_ids_T_[t] = ids_T_[static_cast<std::size_t>(kept_T_[t])];
-  return upload_vector<std::int32_t>(ops_, kept_ids_T_, {static_cast<std::int64_t>(kept_T_.size())}, stream);
+  const std::size_t count = cut_.keep(std::span(ids_T_));
+  return upload_vector<std::int32_t>(ops_, std::span(ids_T_).first(count), {static_cast<std::int64_t>(count)}, stream);
 }
 
 Tensor MicroBatchBuilder::upload_weights(Stream& stream) {
-  std::size_t count = weights_T_.size();
-  if (layout_.cp_size > 1) {
-    count = kept_T_.size();  // rising, so that a weight moves to the front only
-    for (std::size_t t = 0; t < count; ++t) weights_T_[t] = weights_T_[static_cast<std::size_t>(kept_T_[t])];
-  }
+  const std::size_t count = cut_.keep(std::span(weights_T_));
   const std::span<const double> weights(weights_T_.data(), count);
   const Shape shape{static_cast<std::int64_t>(count)};
   if (layout_.acc == DType::f64) return upload_vector<double>(ops_, weights, shape, stream);

@@ -6,16 +6,15 @@
 //    after eos is learned too.
 //  * isolate_documents: a document ends with its eos. Tokens attend within their document, positions restart at it, and
 //    no target, main or MTP, lies in another document than its input.
-//  * Over the ranks of cp a sequence is cut into 2*cp equal runs, of which rank r keeps run r and run 2*cp-1-r: causal
-//    attention then costs all of them the same. Tensors hold the tokens kept, row by row; positions and targets are
-//    those of the whole sequence.
+//  * Over the ranks of cp tensors hold the tokens that ContextCut keeps, row by row; positions and targets are those of
+//    the whole sequence.
 //  * A step allocates nothing on the heap once its sizes have been seen: host rows are kept, tensors are the arena's.
 #pragma once
 
 #include <span>
 #include <vector>
 
-#include "src/nn/exec_context.hpp"
+#include "src/nn/context_cut.hpp"
 
 namespace athanor {
 
@@ -58,9 +57,7 @@ class MicroBatchBuilder {
  private:
   void set_tokens(MicroBatch& batch, Stream& stream);
   void find_document_ends();
-  void choose_tokens();
-  void set_context_order(MicroBatch& batch, Stream& stream);
-  /// ids_T_ (or weights_T_) of all tokens as a tensor of those kept here.
+  /// ids_T_ (or weights_T_) of all tokens as a tensor of those kept here. What was staged is gone.
   Tensor upload_ids(Stream& stream);
   Tensor upload_weights(Stream& stream);
 
@@ -69,9 +66,8 @@ class MicroBatchBuilder {
   std::int64_t num_sequences_ = 0;
   std::vector<std::int32_t> rows_BS1_;
   std::vector<std::int64_t> document_end_BS1_;  ///< in its row: one past the last token of the token's document
-  std::vector<std::int64_t> kept_T_;            ///< cp: tokens of the whole micro-batch that are kept here
-  std::vector<std::int32_t> ids_T_;             ///< staging of all tokens, one tensor after the other
-  std::vector<std::int32_t> kept_ids_T_;
+  ContextCut cut_;
+  std::vector<std::int32_t> ids_T_;  ///< staging of all tokens, one tensor after the other
   std::vector<double> weights_T_;
   std::vector<float> weights_f32_T_;
 };

@@ -125,7 +125,7 @@ BenchmarkResult run_benchmark(ProcessMesh& mesh, const ProblemScorer& scorer, Ro
   const bool counts = counts_problems(mesh);
   const auto begin = Clock::now();
   DrawnProblems drawn = draw_problems(mesh, scorer, options.problems);
-  complete(drawn, engine, scorer, options.sampling);
+  complete(drawn, engine, scorer, options.sampling, mesh);
   const double seconds = world.max(seconds_since(begin));
 
   const auto samples = static_cast<std::size_t>(options.sampling.group_size);

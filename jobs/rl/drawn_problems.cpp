@@ -1,8 +1,10 @@
 #include "jobs/rl/drawn_problems.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
+#include "jobs/rl/gathered_completions.hpp"
 #include "jobs/rl/shared_scores.hpp"
 
 namespace athanor {
@@ -11,7 +13,7 @@ namespace {
 
 /// This rank's share of a range: [first, second).
 std::pair<std::int64_t, std::int64_t> share_of(const ProcessMesh& mesh, const ProblemRange& range) {
-  const std::int64_t ranks = mesh.size(Axis::data), rank = mesh.coord(Axis::data);
+  const std::int64_t ranks = mesh.size(Axis::dp), rank = mesh.coord(Axis::dp);
   return {range.first + range.count * rank / ranks, range.first + range.count * (rank + 1) / ranks};
 }
 
@@ -36,19 +38,31 @@ std::int64_t longest_prompt(ProcessMesh& mesh, const ProblemScorer& scorer, cons
   return mesh.host(Axis::world).max(longest);
 }
 
-void complete(DrawnProblems& drawn, RolloutEngine& engine, const ProblemScorer& scorer, RolloutOptions sampling) {
+void complete(DrawnProblems& drawn, RolloutEngine& engine, const ProblemScorer& scorer, RolloutOptions sampling,
+              ProcessMesh& mesh) {
   sampling.stop_ids = scorer.stop_ids();
   sampling.stop_strings = scorer.stop_strings();
-  drawn.completions = engine.generate(drawn.prompts, sampling);
+  HostGroup& ranks = mesh.host(Axis::cp);
+  const std::int64_t prompts = std::ssize(drawn.prompts), first = prompts * ranks.rank() / ranks.size(),
+                     end = prompts * (ranks.rank() + 1) / ranks.size();
+  std::vector<Completion> mine =
+      engine.generate({drawn.prompts.begin() + first, drawn.prompts.begin() + end}, sampling);
+  for (Completion& completion : mine) completion.prompt += first;
+  drawn.completions.clear();
+  for (std::vector<Completion>& list : gathered_completions(mine, ranks))
+    std::move(list.begin(), list.end(), std::back_inserter(drawn.completions));
+  drawn.tokens_generated = ranks.sum(engine.tokens_generated());
 }
 
 ScoredGroups score(const DrawnProblems& drawn, const ProblemScorer& scorer, std::int64_t group_size,
                    ProcessMesh& mesh) {
   ScoredGroups scored = scorer.score(drawn.problems, drawn.completions, group_size);
-  for (const Axis axis : {Axis::tp, Axis::pp}) share_scores(scored, mesh.host(axis));
+  for (const Axis axis : {Axis::tp, Axis::pp, Axis::cp}) share_scores(scored, mesh.host(axis));
   return scored;
 }
 
-bool counts_problems(const ProcessMesh& mesh) { return mesh.coord(Axis::tp) == 0 && mesh.coord(Axis::pp) == 0; }
+bool counts_problems(const ProcessMesh& mesh) {
+  return mesh.coord(Axis::tp) == 0 && mesh.coord(Axis::pp) == 0 && mesh.coord(Axis::cp) == 0;
+}
 
 }  // namespace athanor

@@ -18,9 +18,11 @@ namespace {
 const JobOptions& checked(const JobOptions& options, ProcessMesh& mesh) {
   const RlOptions& rl = options.rl;
   const bool has_critic = objective_of(rl.objective).critic;
-  if (mesh.size(Axis::cp) > 1)
-    throw ConfigError("rl: parallel.cp = " + std::to_string(mesh.size(Axis::cp)) +
-                      ": completions are packed whole; give the ranks to parallel.dp or parallel.tp");
+  if (objective_of(rl.objective).policy == PolicyObjective::gspo && mesh.size(Axis::cp) > 1)
+    throw ConfigError(
+        fmt::format("rl.objective = {}: its ratio is of whole completions, which parallel.cp = {} cuts; "
+                    "give the ranks to parallel.dp or parallel.tp",
+                    rl.objective, mesh.size(Axis::cp)));
   if (rl.prompts_per_rollout % mesh.size(Axis::dp) != 0)
     throw ConfigError(fmt::format("rl.prompts_per_rollout = {} does not divide over parallel.dp = {}",
                                   rl.prompts_per_rollout, mesh.size(Axis::dp)));
@@ -58,7 +60,9 @@ PolicyTrainer::PolicyTrainer(Environment& env, const JobOptions& options, const 
   batching.rows = {.row_tokens = row_tokens,
                    .rows_per_batch = rl.rows_per_batch,
                    .acc = accumulation_dtype(options.run.dtype),
-                   .tp_size = env.mesh->size(Axis::tp)};
+                   .tp_size = env.mesh->size(Axis::tp),
+                   .cp_rank = env.mesh->coord(Axis::cp),
+                   .cp_size = env.mesh->size(Axis::cp)};
   batching.max_new_tokens = rl.max_new_tokens;
   batching.temperature = rl.sampler.temperature;
   batching.weights = objective.weights;
@@ -191,7 +195,7 @@ std::vector<Experience> PolicyTrainer::teach(std::size_t kind, const DrawnProble
 void PolicyTrainer::roll_out(std::size_t kind, std::int64_t count, RolloutTally& tally) {
   const RlOptions& rl = options_.rl;
   ProcessMesh& mesh = *env_.mesh;
-  const std::int64_t ranks = mesh.size(Axis::data);
+  const std::int64_t ranks = mesh.size(Axis::dp);
   // Problems of every kind are numbered from 0: each kind has random numbers of its own, the first those of the run.
   const std::uint64_t seed =
       kind == 0 ? options_.run.seed : options_.run.seed + stable_hash("kind " + std::to_string(kind));
@@ -199,7 +203,7 @@ void PolicyTrainer::roll_out(std::size_t kind, std::int64_t count, RolloutTally&
   for (std::int64_t round = 0; round <= rl.dynamic_sampling && wanted > 0; ++round) {
     const DrawnProblems drawn =
         kinds_[kind].complete_next(wanted, options_.run.seed, mesh, *engine_, sampling(rl.group_size, seed));
-    tally.add_tokens(engine_->tokens_generated());
+    tally.add_tokens(drawn.tokens_generated);
     const ScoredGroups scored = kinds_[kind].score(drawn, rl.group_size, mesh);
     for (Experience& experience : teach(kind, drawn, scored, tally)) {
       experiences_.push_back(std::move(experience));
@@ -218,7 +222,7 @@ RolloutStatistics PolicyTrainer::rollout() {
   update_of_rollout_ = 0;
   RolloutTally tally(reward_names_.size());
   const double done = static_cast<double>(steps_done_) / static_cast<double>(options_.run.steps);
-  const auto counts = share_prompts(sets_, options_.rl.prompts_per_rollout, env_.mesh->size(Axis::data), done);
+  const auto counts = share_prompts(sets_, options_.rl.prompts_per_rollout, env_.mesh->size(Axis::dp), done);
   for (std::size_t kind = 0; kind < kinds_.size(); ++kind)
     if (counts[kind] > 0) roll_out(kind, counts[kind], tally);
   credit_->whiten(experiences_);

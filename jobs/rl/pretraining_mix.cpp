@@ -14,7 +14,9 @@ PretrainingMix::PretrainingMix(Environment& env, const JobOptions& options, Trai
               .mtp_depth = 0,
               .isolate_documents = options.data.isolate_documents,
               .eos_id = data_.tokenizer->eos_id(),
-              .acc = accumulation_dtype(options.run.dtype)},
+              .acc = accumulation_dtype(options.run.dtype),
+              .cp_rank = env.mesh->coord(Axis::cp),
+              .cp_size = env.mesh->size(Axis::cp)},
       weight_(options.rl.ptx_weight),
       sequences_(options.rl.ptx_sequences),
       rows_per_batch_(options.rl.rows_per_batch) {

@@ -38,7 +38,7 @@ std::vector<std::string> PromptKind::reward_names() const {
 DrawnProblems PromptKind::complete_next(std::int64_t count, std::uint64_t seed, ProcessMesh& mesh,
                                         RolloutEngine& engine, const RolloutOptions& sampling) {
   DrawnProblems drawn = draw_problems(mesh, *scorer_, {seed, next_problem_, count, Split::train});
-  complete(drawn, engine, *scorer_, sampling);
+  complete(drawn, engine, *scorer_, sampling, mesh);
   next_problem_ += count;
   return drawn;
 }

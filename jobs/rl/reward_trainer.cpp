@@ -127,8 +127,8 @@ void RewardTrainer::restore(std::int64_t steps, const std::map<std::string, std:
 // ---- steps
 
 std::vector<AnswerGroup> RewardTrainer::own_share(std::span<const AnswerGroup> groups) const {
-  const auto ranks = static_cast<std::size_t>(env_.mesh->size(Axis::data)),
-             rank = static_cast<std::size_t>(env_.mesh->coord(Axis::data));
+  const auto ranks = static_cast<std::size_t>(env_.mesh->size(Axis::dp)),
+             rank = static_cast<std::size_t>(env_.mesh->coord(Axis::dp));
   return {groups.begin() + static_cast<std::ptrdiff_t>(groups.size() * rank / ranks),
           groups.begin() + static_cast<std::ptrdiff_t>(groups.size() * (rank + 1) / ranks)};
 }

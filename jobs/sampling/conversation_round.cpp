@@ -107,7 +107,7 @@ SamplingRound ConversationSampler::round(std::int64_t first, std::int64_t count)
   rollout.group_size = sampling.samples;
   rollout.seed = options_.run.seed;
   const auto begin = Clock::now();
-  complete(drawn, engine_, scorer_, rollout);
+  complete(drawn, engine_, scorer_, rollout, mesh_);
   round.seconds = world.max(seconds_since(begin));
 
   const ScoredGroups scored = score(drawn, scorer_, sampling.samples, mesh_);

@@ -29,22 +29,20 @@ std::int64_t rows_of_share(const JobOptions& options, const ExampleSet& examples
 }
 
 SequencePacker::Options packing(const JobOptions& options, const ExampleSet& examples, ProcessMesh& mesh) {
-  if (mesh.size(Axis::cp) > 1)
-    throw ConfigError(
-        fmt::format("parallel.cp = {}: conversations are packed whole; give the ranks to parallel.dp or parallel.tp",
-                    mesh.size(Axis::cp)));
   if (options.data.sequence_length > options.model.max_positions)
     throw ConfigError(
         fmt::format("data.sequence_length = {} exceeds model.max_positions = {}; shorten the one or raise the other",
                     options.data.sequence_length, options.model.max_positions));
   std::int64_t rows = options.data.micro_batch_sequences;
   if (rows == 0) rows = rows_of_share(options, examples, mesh.size(Axis::dp));
-  // Ranks of tp cut the tokens of a micro-batch evenly.
-  while (rows * options.data.sequence_length % mesh.size(Axis::tp) != 0) ++rows;
+  // Ranks of tp and cp cut the tokens of a micro-batch evenly.
+  while (rows * options.data.sequence_length % (mesh.size(Axis::tp) * mesh.size(Axis::cp)) != 0) ++rows;
   return {.row_tokens = options.data.sequence_length,
           .rows_per_batch = rows,
           .acc = accumulation_dtype(options.run.dtype),
-          .tp_size = mesh.size(Axis::tp)};
+          .tp_size = mesh.size(Axis::tp),
+          .cp_rank = mesh.coord(Axis::cp),
+          .cp_size = mesh.size(Axis::cp)};
 }
 
 }  // namespace
@@ -95,9 +93,8 @@ std::vector<MicroBatch> FineTuner::build(const std::vector<const Example*>& batc
   const std::int64_t count = env_.mesh->host(Axis::world).max(std::max<std::int64_t>(1, packer_.num_micro_batches()));
   const double weight = 1.0 / static_cast<double>(std::max<std::int64_t>(1, learned));
   std::vector<MicroBatch> micro_batches;
-  std::vector<double> weights(static_cast<std::size_t>(packer_.tokens_per_batch()));
   for (std::size_t m = 0; std::cmp_less(m, count); ++m) {
-    std::fill(weights.begin(), weights.end(), 0.0);
+    std::vector<double> weights(static_cast<std::size_t>(packer_.tokens_per_batch()), 0.0);
     for (std::size_t i = 0; i < mine.size(); ++i) {
       const auto place = packer_.place_of(i);
       if (place.micro_batch != m) continue;
@@ -105,7 +102,7 @@ std::vector<MicroBatch> FineTuner::build(const std::vector<const Example*>& batc
         if (mine[i]->learned[t]) weights[place.first + t - 1] = weight;
     }
     micro_batches.push_back(packer_.build(m, sequences, *env_.compute));
-    micro_batches.back().loss_weights_T = packer_.upload(weights, *env_.compute);
+    micro_batches.back().loss_weights_T = packer_.upload(std::move(weights), *env_.compute);
   }
   return micro_batches;
 }

@@ -1,7 +1,8 @@
 #include "jobs/sft/student_answers.hpp"
 
 #include <algorithm>
-#include <cstring>
+
+#include "jobs/rl/gathered_completions.hpp"
 
 namespace athanor {
 namespace {
@@ -32,37 +33,22 @@ StudentAnswers::StudentAnswers(Environment& env, MeshModel& model, const JobOpti
               cache_form(options.run.numerics), nullptr, *env.compute) {}
 
 std::vector<Example> StudentAnswers::write(const std::vector<const Example*>& examples, std::int64_t first_number) {
-  const auto ranks = static_cast<std::size_t>(env_.mesh->size(Axis::dp));
-  const auto rank = static_cast<std::size_t>(env_.mesh->coord(Axis::dp));
+  const auto ranks = static_cast<std::size_t>(env_.mesh->size(Axis::data));
+  const auto rank = static_cast<std::size_t>(env_.mesh->coord(Axis::data));
   const std::int64_t most = row_tokens_ + 1 - sampling_.max_new_tokens;
   std::vector<RolloutPrompt> prompts;
   for (std::size_t i = rank; i < examples.size(); i += ranks) {
     const auto question = question_of(*examples[i], most);
     prompts.push_back({first_number + static_cast<std::int64_t>(i), {question.begin(), question.end()}});
   }
-  const std::vector<Completion> completions = engine_.generate(prompts, sampling_);
-  std::string mine;
-  const auto append = [&](std::int32_t number) { mine.append(reinterpret_cast<const char*>(&number), sizeof(number)); };
-  for (const Completion& completion : completions) {
-    append(static_cast<std::int32_t>(completion.tokens.size()));
-    for (const std::int32_t token : completion.tokens) append(token);
-  }
-  const std::vector<std::string> gathered = env_.mesh->host(Axis::dp).all_gather(mine);
-  std::vector<std::size_t> read(ranks, 0);
-  const auto next = [&](std::size_t from) {
-    std::int32_t number = 0;
-    std::memcpy(&number, gathered[from].data() + read[from], sizeof(number));
-    read[from] += sizeof(number);
-    return number;
-  };
+  const auto completions = gathered_completions(engine_.generate(prompts, sampling_), env_.mesh->host(Axis::data));
   std::vector<Example> written;
   for (std::size_t i = 0; i < examples.size(); ++i) {
     const auto question = question_of(*examples[i], most);
     Example example{{question.begin(), question.end()}, std::vector<std::uint8_t>(question.size(), 0)};
-    for (std::int32_t left = next(i % ranks); left > 0; --left) {
-      example.tokens.push_back(next(i % ranks));
-      example.learned.push_back(1);
-    }
+    const std::vector<std::int32_t>& answer = completions[i % ranks][i / ranks].tokens;
+    example.tokens.insert(example.tokens.end(), answer.begin(), answer.end());
+    example.learned.resize(example.tokens.size(), 1);
     written.push_back(std::move(example));
   }
   return written;

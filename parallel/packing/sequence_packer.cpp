@@ -24,10 +24,13 @@ std::int64_t rows_needed(std::vector<std::int64_t> lengths, std::int64_t row_tok
   return std::ssize(used);
 }
 
-SequencePacker::SequencePacker(Backend& ops, const Options& options) : ops_(ops), options_(options) {
-  if (tokens_per_batch() % options.tp_size != 0)
-    throw ConfigError(fmt::format("{} rows of {} tokens cannot be cut over parallel.tp = {}", options.rows_per_batch,
-                                  options.row_tokens, options.tp_size));
+SequencePacker::SequencePacker(Backend& ops, const Options& options)
+    : ops_(ops), options_(options), cut_(options.cp_rank, options.cp_size) {
+  cut_.require(options.row_tokens, "tokens of a row (rl.row_tokens or data.sequence_length)");
+  if (tokens_per_batch() % (options.tp_size * options.cp_size) != 0)
+    throw ConfigError(fmt::format("{} rows of {} tokens cannot be cut over parallel.tp = {} (and parallel.cp = {})",
+                                  options.rows_per_batch, options.row_tokens, options.tp_size, options.cp_size));
+  cut_.set(options.rows_per_batch, options.row_tokens);
 }
 
 bool SequencePacker::place(std::size_t m, std::span<const std::size_t> members, std::span<const std::int64_t> lengths) {
@@ -103,25 +106,41 @@ MicroBatch SequencePacker::build(std::size_t m, std::span<const TokenSequence> s
       }
     }
   MicroBatch micro_batch;
-  micro_batch.tokens_T = upload_ids(ids, stream);
-  micro_batch.targets_T = upload_ids(targets, stream);
-  micro_batch.positions_T = upload_ids(positions, stream);
-  micro_batch.key_begin_T = upload_ids(begins, stream);
+  micro_batch.tokens_T = upload_ids(std::move(ids), stream);
+  micro_batch.targets_T = upload_ids(std::move(targets), stream);
+  micro_batch.positions_T = upload_ids(std::move(positions), stream);
+  micro_batch.key_begin_T = upload_ids(std::move(begins), stream);
+  micro_batch.context = cut_.order(ops_, stream);
   micro_batch.num_sequences = options_.rows_per_batch;
   micro_batch.tokens_per_sequence = options_.row_tokens;
   micro_batch.balance_weight = 0.0;
   return micro_batch;
 }
 
-Tensor SequencePacker::upload_ids(std::span<const std::int32_t> ids_T, Stream& stream) const {
-  return upload_vector<std::int32_t>(ops_, ids_T, Shape{std::ssize(ids_T)}, stream);
+Tensor SequencePacker::upload_ids(std::vector<std::int32_t> ids_K, Stream& stream) const {
+  ids_K.resize(cut_.keep(std::span(ids_K)));
+  return upload_vector<std::int32_t>(ops_, ids_K, Shape{std::ssize(ids_K)}, stream);
 }
 
-Tensor SequencePacker::upload(std::span<const double> values_T, Stream& stream) const {
-  const Shape shape{std::ssize(values_T)};
-  if (options_.acc == DType::f64)
-    return upload_vector<double>(ops_, std::vector<double>(values_T.begin(), values_T.end()), shape, stream);
-  return upload_vector<float>(ops_, std::vector<float>(values_T.begin(), values_T.end()), shape, stream);
+Tensor SequencePacker::upload(std::vector<double> values_K, Stream& stream) const {
+  values_K.resize(cut_.keep(std::span(values_K)));
+  return upload_numbers(ops_, values_K, options_.acc, stream);
+}
+
+Tensor of_whole_rows(Backend& ops, Communicator& cp, const MicroBatch& micro_batch, const Tensor& numbers_T,
+                     Stream& stream) {
+  if (cp.size() == 1) return numbers_T;
+  const Shape all{numbers_T.numel() * cp.size(), 1};
+  const Tensor gathered = ops.empty(all, numbers_T.dtype()), ordered = ops.empty(all, numbers_T.dtype());
+  cp.all_gather(gathered, numbers_T, stream);
+  ops.gather_rows(ordered, gathered, micro_batch.context.sequence_order_K, stream);
+  return ordered;
+}
+
+Tensor upload_numbers(Backend& ops, std::span<const double> values, DType acc, Stream& stream) {
+  const Shape shape{std::ssize(values)};
+  if (acc == DType::f64) return upload_vector<double>(ops, values, shape, stream);
+  return upload_vector<float>(ops, std::vector<float>(values.begin(), values.end()), shape, stream);
 }
 
 }  // namespace athanor

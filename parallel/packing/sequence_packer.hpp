@@ -3,6 +3,8 @@
 //  * A row of a fixed length holds several sequences, the longest first into the first row with room (first fit
 //    decreasing). A sequence attends to itself only and its positions begin at 0.
 //  * Sequences of one group lie in one micro-batch.
+//  * Ranks of cp pack the same sequences; each holds the part of every row that ContextCut keeps. Places and numbers of
+//    tokens are those of whole rows.
 //  * Which sequence lies where is a function of their lengths and groups alone.
 #pragma once
 
@@ -10,7 +12,8 @@
 #include <span>
 #include <vector>
 
-#include "src/nn/exec_context.hpp"
+#include "src/backend/communicator.hpp"
+#include "src/nn/context_cut.hpp"
 
 namespace athanor {
 
@@ -25,15 +28,24 @@ struct TokenSequence {
 /// Rows of row_tokens places that sequences of these lengths (in places) fill, laid out as the packer does.
 std::int64_t rows_needed(std::vector<std::int64_t> lengths, std::int64_t row_tokens);
 
+/// `values` in the accumulation type.
+Tensor upload_numbers(Backend& ops, std::span<const double> values, DType acc, Stream& stream);
+
+/// Numbers of this rank's tokens as those of whole rows [K, 1]; numbers_T itself where cp is one rank. Collective over
+/// cp.
+Tensor of_whole_rows(Backend& ops, Communicator& cp, const MicroBatch& micro_batch, const Tensor& numbers_T,
+                     Stream& stream);
+
 class SequencePacker {
  public:
   struct Options {
     std::int64_t row_tokens = 256;     ///< length of a row
     std::int64_t rows_per_batch = 16;  ///< rows of a micro-batch
     DType acc = DType::f32;            ///< of per-token numbers
-    int tp_size = 1;                   ///< tokens of a micro-batch divide by it
+    int tp_size = 1;                   ///< a rank's tokens of a micro-batch divide by it
+    int cp_rank = 0, cp_size = 1;
   };
-  /// @throws ConfigError when rows cannot be cut over tp.
+  /// @throws ConfigError when rows cannot be cut over tp and cp.
   SequencePacker(Backend& ops, const Options& options);
 
   /// Finds every sequence its place. The last token is a target only, so n tokens take n - 1 places.
@@ -53,9 +65,9 @@ class SequencePacker {
   /// @param sequences  as packed.
   MicroBatch build(std::size_t m, std::span<const TokenSequence> sequences, Stream& stream) const;
 
-  /// One number a token of a micro-batch, in the accumulation type.
-  Tensor upload(std::span<const double> values_T, Stream& stream) const;
-  Tensor upload_ids(std::span<const std::int32_t> ids_T, Stream& stream) const;
+  /// One number a token of a micro-batch, in the accumulation type; and an integer. Of K tokens those kept here.
+  Tensor upload(std::vector<double> values_K, Stream& stream) const;
+  Tensor upload_ids(std::vector<std::int32_t> ids_K, Stream& stream) const;
   std::int64_t tokens_per_batch() const { return options_.rows_per_batch * options_.row_tokens; }
   const Options& options() const { return options_; }
 
@@ -70,6 +82,7 @@ class SequencePacker {
 
   Backend& ops_;
   Options options_;
+  ContextCut cut_;
   std::vector<Content> micro_batches_;
   std::vector<Place> places_;
 };

@@ -88,18 +88,21 @@ MicroBatch::PreferenceRows AnswerBatcher::preferences_of(std::span<const AnswerG
   const auto put_ids = [&](const std::vector<std::int32_t>& values, const Shape& shape) {
     return upload_vector<std::int32_t>(ops_, values, shape, stream);
   };
+  const auto put_numbers = [&](const std::vector<double>& values) {
+    return upload_numbers(ops_, values, options_.rows.acc, stream);
+  };
   if (!labels.empty() && labels.size() != places.size())
     throw Error("AnswerBatcher: wanted a label for every answer of a micro-batch, or for none");
   if (pairs.empty() && labels.empty()) return rows;
   rows.places_N = put_ids(places, {std::ssize(places)});
   if (!labels.empty()) {
-    rows.labels_N = packer_.upload(labels, stream);
-    rows.label_weights_N = packer_.upload(label_weights, stream);
+    rows.labels_N = put_numbers(labels);
+    rows.label_weights_N = put_numbers(label_weights);
     return rows;
   }
   rows.pairs_P2 = put_ids(pairs, {std::ssize(weights), 2});
-  if (options_.margin != 0.0) rows.pair_margins_P = packer_.upload(margins, stream);
-  rows.pair_weights_P = packer_.upload(weights, stream);
+  if (options_.margin != 0.0) rows.pair_margins_P = put_numbers(margins);
+  rows.pair_weights_P = put_numbers(weights);
   return rows;
 }
 

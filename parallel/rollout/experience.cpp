@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "src/base/error.hpp"
 
@@ -42,7 +43,7 @@ Tensor ExperienceBatcher::per_token(const std::vector<const Experience*>& batch,
   for (std::size_t i = 0; i < batch.size(); ++i)
     if (places_[i].micro_batch == m)
       for (std::size_t k = 0; k < batch[i]->completion.size(); ++k) values[places_[i].first + k] = number(*batch[i], k);
-  return packer_.upload(values, stream);
+  return packer_.upload(std::move(values), stream);
 }
 
 std::vector<MicroBatch> ExperienceBatcher::build(const std::vector<const Experience*>& batch, const BatchTotals& totals,
@@ -59,7 +60,6 @@ std::vector<MicroBatch> ExperienceBatcher::build(const std::vector<const Experie
       return 1.0 / (samples * static_cast<double>(options_.max_new_tokens));
     return 1.0 / tokens;
   };
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(packer_.tokens_per_batch()));
   for (std::size_t m = 0; m < list.size(); ++m) {
     list[m].loss_weights_T = per_token(batch, m, weight, stream);
     MicroBatch::PolicyRows policy;
@@ -70,12 +70,12 @@ std::vector<MicroBatch> ExperienceBatcher::build(const std::vector<const Experie
     if (has_reference)
       policy.ref_logprobs_T = per_token(
           batch, m, [](const Experience& e, std::size_t k) { return e.ref_logprobs[k]; }, stream);
-    std::fill(ids.begin(), ids.end(), -1);
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(packer_.tokens_per_batch()), -1);
     for (std::size_t i = 0; i < batch.size(); ++i)
       if (places_[i].micro_batch == m && !batch[i]->masked)
         std::fill_n(ids.begin() + static_cast<std::ptrdiff_t>(places_[i].first), batch[i]->completion.size(),
                     static_cast<std::int32_t>(i));
-    policy.sequence_ids_T = packer_.upload_ids(ids, stream);
+    policy.sequence_ids_T = packer_.upload_ids(std::move(ids), stream);
     policy.args = options_.objective;
     list[m].policy = std::move(policy);
   }

@@ -51,6 +51,7 @@ TaskText::TaskText(std::string_view arguments, TaskTextKind kind) : tasks_(mixtu
     const std::vector<std::string> places{"reasoning", "content"};
     options_.steps_in_content = given.word("steps", "reasoning", places) == "content";
   } else {
+    options_.in_sentences = given.number("in_sentences", options_.in_sentences, 0.0, 1.0);
     // Chat layouts are no text: their special tokens cannot be written into a document.
     const std::vector<std::string> templates{"r1_zero", "tags", "marks", "lines"};
     options_.form = parse_prompt_template(given.word("template", "marks", templates));
@@ -69,11 +70,16 @@ TaskText::Drawn TaskText::draw(std::uint64_t index) const {
   const SolutionStyle style = mixes    ? SolutionStyle::mixed_language
                               : thinks ? SolutionStyle::step_by_step
                                        : SolutionStyle::direct;
-  return {problem, tasks_.task_of(problem).solution(problem, style, !wrong), !wrong};
+  const bool in_sentences = draw.chance(options_.in_sentences);
+  return {problem, tasks_.task_of(problem).solution(problem, style, !wrong), !wrong, in_sentences};
 }
 
 std::string TaskText::document(std::uint64_t index) const {
   const Drawn drawn = draw(index);
+  if (drawn.in_sentences) {
+    const ChatMessage answer = assistant_message(drawn.problem, drawn.solution);
+    return drawn.problem.prompt + "\n" + joined_sentences({answer.reasoning, answer.content}) + "\n";
+  }
   return render_prompt(options_.form, drawn.problem.prompt) + render_completion(options_.form, drawn.solution);
 }
 

@@ -25,7 +25,7 @@ done
 [ $killed -gt 0 ] || fail "no run was killed"
 
 # Every axis, and every objective.
-for layout in --parallel.tp=2 --parallel.pp=2 --parallel.ep=2; do
+for layout in --parallel.tp=2 --parallel.pp=2 --parallel.ep=2 --parallel.cp=2; do
   ranks 2 run "${options[@]}" --run.folder="$work/layout" --run.start_over=true --run.steps=2 --base.run.steps=10 \
     --r1_zero.run.steps=4 $layout > "$work/log" 2>&1 || { cat "$work/log"; fail "rl with $layout"; }
 done
@@ -33,15 +33,19 @@ for objective in dr_grpo dapo gspo cispo rloo reinforce++; do
   ranks 1 run "${options[@]}" --run.folder="$work/objective" --run.start_over=true --base.run.steps=4 --r1_zero.run.steps=2 \
     --rl.objective=$objective --rl.dynamic_sampling=1 > "$work/log" 2>&1 || { cat "$work/log"; fail "rl with $objective"; }
 done
-# The divergence in the reward, and shorter completions at the beginning, on 1 and 2 ranks.
-for ranks in 1 2; do
-  ranks $ranks run "${options[@]}" --run.folder="$work/reward$ranks" --base.run.steps=4 --r1_zero.run.steps=4 --rl.kl_in=reward \
-    --rl.kl_beta=0.05 --rl.length_stages=0:6,2:24 --run.dtype=f64 > "$work/log" 2>&1 || { cat "$work/log"; fail "divergence in the reward"; }
-  grep -o '"completion_length/mean":[^,]*' "$work/reward$ranks/stages/r1_zero/metrics.jsonl" | cut -d: -f2 > "$work/lengths"
+# The divergence in the reward, and shorter completions at the beginning, on 1 rank, on 2 and with sequences cut in two.
+for kind in "1 one" "2 two" "2 cut --parallel.cp=2"; do
+  # shellcheck disable=SC2086
+  set -- $kind
+  ranks "$1" run "${options[@]}" --run.folder="$work/reward_$2" --base.run.steps=4 --r1_zero.run.steps=4 --rl.kl_in=reward \
+    --rl.kl_beta=0.05 --rl.length_stages=0:6,2:24 --run.dtype=f64 "${@:3}" > "$work/log" 2>&1 || { cat "$work/log"; fail "divergence in the reward"; }
+  grep -o '"completion_length/mean":[^,]*' "$work/reward_$2/stages/r1_zero/metrics.jsonl" | cut -d: -f2 > "$work/lengths"
   [ "$(awk 'NR == 1 { print ($1 <= 6) } NR == 2 { print ($1 > 6) }' "$work/lengths" | tr -d '\n')" = 11 ] ||
     fail "completions of $(tr '\n' ' ' < "$work/lengths") tokens where 6 and then 24 are allowed"
 done
-diff <(samples "$work/reward1") <(samples "$work/reward2") > /dev/null || fail "other samples on two ranks"
+for other in two cut; do
+  diff <(samples "$work/reward_one") <(samples "$work/reward_$other") > /dev/null || fail "other samples: one and $other"
+done
 # PPO: a critic, the divergence at each token with a target, pre-training text beside the updates; killed and restarted.
 ppo=("${options[@]}" --rl.objective=ppo --rl.kl_in=token --rl.kl_beta=0.05 --rl.kl_target=0.5 --rl.ptx_weight=2 --rl.ptx_sequences=8
   --base.run.steps=4 --r1_zero.run.steps=8 --r1_zero.run.save_every=2)

@@ -40,7 +40,7 @@ done
 # One rank and every axis, in f64: the same losses.
 short=(--run.dtype=f64 --base.run.steps=4 --sft.epochs=0.5)
 ranks 1 run "${options[@]}" "${short[@]}" --run.folder="$work/one" > "$work/log" 2>&1 || { cat "$work/log"; fail "one rank"; }
-for layout in --parallel.dp=2 --parallel.pp=2 "--parallel.ep=2 --student.parallel.ep=1 --student_of_teacher.parallel.ep=1"; do
+for layout in --parallel.dp=2 --parallel.pp=2 --parallel.cp=2 "--parallel.ep=2 --student.parallel.ep=1 --student_of_teacher.parallel.ep=1"; do
   # shellcheck disable=SC2086
   ranks 2 run "${options[@]}" "${short[@]}" --run.folder="$work/layout" --run.start_over=true $layout > "$work/log" 2>&1 ||
     { cat "$work/log"; fail "$layout"; }

@@ -56,11 +56,10 @@ struct Job {
     store.initialize(7, *compute);
     step.start();
   }
-  /// This rank's share of the prompts, over dp and cp.
-  std::vector<RolloutPrompt> share(const std::vector<RolloutPrompt>& all) {
+  /// This rank's share of the prompts: over dp and cp, or over dp alone.
+  std::vector<RolloutPrompt> share(const std::vector<RolloutPrompt>& all, Axis axis = Axis::data) {
     std::vector<RolloutPrompt> mine;
-    const auto ranks = static_cast<std::size_t>(mesh.size(Axis::data)),
-               rank = static_cast<std::size_t>(mesh.coord(Axis::data));
+    const auto ranks = static_cast<std::size_t>(mesh.size(axis)), rank = static_cast<std::size_t>(mesh.coord(axis));
     for (std::size_t i = all.size() * rank / ranks; i < all.size() * (rank + 1) / ranks; ++i) mine.push_back(all[i]);
     return mine;
   }
@@ -102,6 +101,8 @@ std::vector<MeshShape> layouts() {
           {.pp = 2, .dp = 1},
           {.dp = 1, .cp = 2},
           {.dp = 2, .tp = 2, .ep = 4},
+          {.dp = 1, .cp = 2, .tp = 2},
+          {.dp = 2, .cp = 2, .ep = 2},
           {.pp = 2, .dp = 2, .ep = 2},
           {.pp = 2, .dp = 1, .tp = 2}};
 }
@@ -154,14 +155,18 @@ std::vector<std::vector<double>> training_logprobs(Job& job, const std::vector<R
   ExperienceBatcher batcher(*job.ops, {.rows = {.row_tokens = 40,
                                                 .rows_per_batch = 4,
                                                 .acc = accumulation_dtype(job.model.dtype()),
-                                                .tp_size = job.mesh.size(Axis::tp)},
+                                                .tp_size = job.mesh.size(Axis::tp),
+                                                .cp_rank = job.mesh.coord(Axis::cp),
+                                                .cp_size = job.mesh.size(Axis::cp)},
                                        .temperature = temperature});
   auto most = batcher.micro_batches(batch);
   if (job.mesh.size(Axis::ep) > 1) most = job.mesh.host(Axis::layer).max(most);
   std::vector<std::vector<double>> losses;
   for (const MicroBatch& micro_batch : batcher.build_scoring(batch, most, *job.compute)) {
     ExecContext ctx{*job.ops, *job.compute, *job.comm, micro_batch, job.model.dtype(), false};
-    const Tensor losses_T = job.model.token_losses(ctx);
+    Tensor losses_T = job.model.token_losses(ctx);
+    if (losses_T.defined())
+      losses_T = of_whole_rows(*job.ops, job.mesh.along(Axis::cp), micro_batch, losses_T, *job.compute);
     losses.push_back(losses_T.defined() ? values_of(*job.ops, losses_T, *job.compute) : std::vector<double>{});
   }
   std::vector<std::vector<double>> result;
@@ -182,16 +187,16 @@ TEST(Rollout, LogProbabilitiesAreThoseOfTraining) {
     for (const AttentionKind attention : {AttentionKind::mla, AttentionKind::gqa})
       for (const CacheForm form : {CacheForm::latent, CacheForm::heads})
         for (const MeshShape& shape : layouts()) {
-          if (shape.pp * shape.dp * shape.cp * shape.tp != world.size() || shape.cp > 1) continue;
+          if (shape.pp * shape.dp * shape.cp * shape.tp != world.size()) continue;
           const bool exact = shape.tp == 1 && (form == CacheForm::heads || attention == AttentionKind::gqa);
-          SCOPED_TRACE(fmt::format("{} attention {} form {} pp {} dp {} tp {} ep {}", to_string(dtype),
-                                   static_cast<int>(attention), static_cast<int>(form), shape.pp, shape.dp, shape.tp,
-                                   shape.ep));
+          SCOPED_TRACE(fmt::format("{} attention {} form {} pp {} dp {} cp {} tp {} ep {}", to_string(dtype),
+                                   static_cast<int>(attention), static_cast<int>(form), shape.pp, shape.dp, shape.cp,
+                                   shape.tp, shape.ep));
           Job job(world, shape, tiny(attention), dtype);
           RolloutOptions options = sampled();
           options.sampling.temperature = 0.7;
           RolloutEngine engine(*job.ops, job.model, job.mesh, 6, 64, form, nullptr, *job.compute);
-          const auto mine = job.share(prompts());
+          const auto mine = job.share(prompts(), Axis::dp);
           const auto completions = engine.generate(mine, options);
           const auto trained = training_logprobs(job, mine, completions, 0.7);
           const double bound = exact ? 0.0 : dtype == DType::f64 ? 1e-10 : dtype == DType::f32 ? 2e-4 : 2.0;
@@ -208,7 +213,8 @@ TEST(Rollout, PolicyUpdateIsTheSameOnEveryLayout) {
   HostGroup world = HostGroup::world(), self = HostGroup::self();
   for (const PolicyObjective objective : {PolicyObjective::clipped, PolicyObjective::gspo, PolicyObjective::cispo})
     for (const MeshShape& shape : layouts()) {
-      if (shape.pp * shape.dp * shape.cp * shape.tp != world.size() || shape.cp > 1) continue;
+      if (shape.pp * shape.dp * shape.cp * shape.tp != world.size()) continue;
+      if (objective == PolicyObjective::gspo && shape.cp > 1) continue;  // its ratio is of whole sequences
       SCOPED_TRACE(fmt::format("pp {} dp {} cp {} tp {} ep {}", shape.pp, shape.dp, shape.cp, shape.tp, shape.ep));
       Job cut(world, shape, tiny(AttentionKind::mla)), alone(self, {}, tiny(AttentionKind::mla));
       RolloutEngine engine(*alone.ops, alone.model, alone.mesh, 32, 64, CacheForm::latent, nullptr, *alone.compute);
@@ -223,7 +229,11 @@ TEST(Rollout, PolicyUpdateIsTheSameOnEveryLayout) {
         for (const Experience& experience : list) all.push_back(&experience);
         for (std::size_t i = all.size() * rank / ranks; i < all.size() * (rank + 1) / ranks; ++i)
           mine.push_back(all[i]);
-        ExperienceBatcher batcher(*job.ops, {.rows = {.row_tokens = 40, .rows_per_batch = 2, .acc = DType::f64},
+        ExperienceBatcher batcher(*job.ops, {.rows = {.row_tokens = 40,
+                                                      .rows_per_batch = 2,
+                                                      .acc = DType::f64,
+                                                      .cp_rank = job.mesh.coord(Axis::cp),
+                                                      .cp_size = job.mesh.size(Axis::cp)},
                                              .weights = PolicyWeights::by_sample,
                                              .objective = {.objective = objective, .kl_beta = 0.05}});
         const std::int64_t batches = job.mesh.host(Axis::layer).max(batcher.micro_batches(mine));

@@ -76,6 +76,21 @@ TEST(TaskText, MixesLanguagesInTheStatedShare) {
   EXPECT_NEAR(chinese / 1.0 / kDocuments, 0.5, 0.03);
 }
 
+// The stated share of documents tells its answer in sentences, with the steps before it; the others stay as they were.
+TEST(TaskText, TellsAnswersInSentences) {
+  const std::string arguments = "arithmetic:level=2:language=en,step_by_step=0.5,template=lines";
+  const TaskText plain(arguments), some(arguments + ",in_sentences=0.25");
+  int told = 0;
+  constexpr int kDocuments = 2000;
+  for (std::uint64_t i = 0; i < kDocuments; ++i) {
+    const std::string document = some.document(i);
+    const bool in_sentences = document.find("The answer is ") != std::string::npos;
+    told += in_sentences ? 1 : 0;
+    EXPECT_TRUE(in_sentences ? document.ends_with(".\n") : document == plain.document(i)) << document;
+  }
+  EXPECT_NEAR(told / 1.0 / kDocuments, 0.25, 0.03);
+}
+
 // Conversations ask in the user's turn and answer in the assistant's, steps as reasoning or before the answer.
 TEST(TaskText, WritesChats) {
   const TaskText chats("arithmetic:level=2:language=zh", TaskTextKind::chats);
@@ -95,7 +110,7 @@ TEST(TaskText, WritesChats) {
 TEST(TaskText, RefusesBadArguments) {
   for (const char* arguments :
        {"", "wrong_direct=0.5", "digits,wrong=0.5", "digits,step_by_step=2", "digits,template=x", "digits,template=r1",
-        "digits,mixed_language=2", "digits,steps=content", "digits,seed=1,seed=2", "nothing"})
+        "digits,mixed_language=2", "digits,in_sentences=-1", "digits,steps=content", "digits,seed=1,seed=2", "nothing"})
     EXPECT_THROW(TaskText{arguments}, ConfigError) << arguments;
 }
 
