@@ -12,12 +12,6 @@ namespace athanor {
 
 Teacher::Teacher(Environment& env, const std::filesystem::path& checkpoint, const JobOptions& student, HostGroup& world)
     : env_(env), options_(options_of_checkpoint(checkpoint)), distill_(student.distill) {
-  if (env.mesh->size(Axis::tp) > 1)
-    throw ConfigError(
-        fmt::format("distill.teacher: a softmax over a vocabulary cut in {} (parallel.tp) is not compared with a "
-                    "teacher's; give the "
-                    "ranks to parallel.dp or parallel.pp, or leave distill.teacher empty",
-                    env.mesh->size(Axis::tp)));
   if (options_.model.vocab_size != student.model.vocab_size)
     throw ConfigError(
         fmt::format("distill.teacher: it has {} tokens, the student {} (model.vocab_size); they must agree",

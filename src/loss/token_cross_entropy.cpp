@@ -48,12 +48,16 @@ void TokenCrossEntropy::backward_rows(ExecContext& ctx, const Rows& rows, const 
   else
     ctx.ops.cross_entropy(rows.losses_T, logits_TV, logits_TV, rows.targets_T, rows.loss_weights_T, ctx.compute);
   if (ctx.batch.temperature != 1.0) ctx.ops.scale(logits_TV, 1.0 / ctx.batch.temperature, ctx.compute);
-  Tensor dlogits_TV = logits_TV;
-  if (dlogits_TV.dtype() != ctx.dtype) {  // bf16: the products of the backward take the compute type
-    dlogits_TV = ctx.empty(logits_TV.shape());
-    ctx.ops.copy(dlogits_TV, logits_TV, ctx.compute);
+  backward_logits(ctx, logits_TV, h_TD, dh_TD);
+}
+
+void TokenCrossEntropy::backward_logits(ExecContext& ctx, const Tensor& dlogits_TV, const Tensor& h_TD, Tensor dh_TD) {
+  Tensor typed_TV = dlogits_TV;
+  if (typed_TV.dtype() != ctx.dtype) {  // bf16: the products of the backward take the compute type
+    typed_TV = ctx.empty(dlogits_TV.shape());
+    ctx.ops.copy(typed_TV, dlogits_TV, ctx.compute);
   }
-  head_.backward(ctx, dlogits_TV, h_TD, dh_TD);
+  head_.backward(ctx, typed_TV, h_TD, dh_TD);
 }
 
 Tensor TokenCrossEntropy::forward(ExecContext& ctx, const Tensor& h_TD, const Tensor& targets_T,
@@ -113,17 +117,19 @@ void TokenCrossEntropy::forward_policy(ExecContext& ctx, const Tensor& h_TD, Ten
 void TokenCrossEntropy::forward_distillation(ExecContext& ctx, const Tensor& h_TD, Tensor loss_1, Saved& saved) {
   const MicroBatch& batch = ctx.batch;
   const MicroBatch::TeacherRows& teacher = *batch.teacher;
-  if (head_.ranks().tp_size() > 1) throw Error("TokenCrossEntropy: a teacher's softmax is not cut over tp");
-  const std::int64_t tokens = h_TD.dim(0), rows_at_once = chunk_rows(head_.vocab_size(), chunk_logits_);
+  const ParallelRanks& ranks = head_.ranks();
+  const Tensor all_TD = ranks.gather(ctx, h_TD), teacher_TD = ranks.gather(ctx, teacher.hidden_TD);
+  const std::int64_t tokens = all_TD.dim(0),
+                     rows_at_once = chunk_rows(head_.vocab_size() * ranks.tp_size(), chunk_logits_);
   const Tensor hard_T = ctx.empty_acc({tokens}), soft_T = ctx.empty_acc({tokens});
   const double hard_weight = teacher.hard_weight;
   const double soft_weight = (1.0 - hard_weight) * teacher.temperature * teacher.temperature;
-  saved.dh_TD = ctx.empty(h_TD.shape());
+  saved.dh_TD = ctx.empty(all_TD.shape());
   for (std::int64_t begin = 0; begin < tokens; begin += rows_at_once) {
     const std::int64_t end = std::min(begin + rows_at_once, tokens);
-    const Tensor h_chunk = h_TD.rows(begin, end), logits = tempered_logits(ctx, h_chunk);
+    const Tensor h_chunk = all_TD.rows(begin, end), logits = head_.whole_logits(ctx, h_chunk);
     const Tensor weights_T = batch.loss_weights_T.rows(begin, end);
-    const Tensor teacher_logits = (*teacher.logits)(ctx, teacher.hidden_TD.rows(begin, end));
+    const Tensor teacher_logits = (*teacher.logits)(ctx, teacher_TD.rows(begin, end));
     const Tensor soft = ctx.ops.empty(logits.shape(), logits.dtype());
     ctx.ops.copy(soft, logits, ctx.compute);
     if (teacher.temperature != 1.0)
@@ -134,13 +140,9 @@ void TokenCrossEntropy::forward_distillation(ExecContext& ctx, const Tensor& h_T
     ctx.ops.scale(logits, hard_weight, ctx.compute);
     ctx.ops.scale(soft, soft_weight / teacher.temperature, ctx.compute);  // by the logits before they were cooled
     ctx.ops.add(logits, logits, soft, ctx.compute);
-    Tensor dlogits_TV = logits;
-    if (dlogits_TV.dtype() != ctx.dtype) {
-      dlogits_TV = ctx.empty(logits.shape());
-      ctx.ops.copy(dlogits_TV, logits, ctx.compute);
-    }
-    head_.backward(ctx, dlogits_TV, h_chunk, saved.dh_TD.rows(begin, end));
+    backward_logits(ctx, head_.own_columns(ctx, logits), h_chunk, saved.dh_TD.rows(begin, end));
   }
+  saved.dh_TD = ranks.sum_scatter(ctx, saved.dh_TD);
   ctx.ops.scale(hard_T, hard_weight, ctx.compute);
   ctx.ops.scale(soft_T, soft_weight, ctx.compute);
   ctx.ops.weighted_sum(loss_1, hard_T, batch.loss_weights_T, ctx.compute);

@@ -31,8 +31,8 @@ class TokenCrossEntropy {
                  Tensor loss_1, Saved& saved);
   /// A policy update on ctx.batch (training): sums_8 += by PolicySum. Keeps dh, adds dW.
   void forward_policy(ExecContext& ctx, const Tensor& h_TD, Tensor sums_8, Saved& saved);
-  /// Beside the targets a teacher (ctx.batch.teacher, training): loss_1 (f64) += as forward, of the mixed loss. Not cut
-  /// over tp. @throws Error where it is. Keeps dh, adds dW.
+  /// Beside the targets a teacher (ctx.batch.teacher, training): loss_1 (f64) += as forward, of the mixed loss. Over tp
+  /// every rank sees a chunk's whole rows of both. Keeps dh, adds dW.
   void forward_distillation(ExecContext& ctx, const Tensor& h_TD, Tensor loss_1, Saved& saved);
   /// The gradient of h_TD; the caller's from here on.
   Tensor backward_input(Saved& saved);
@@ -52,6 +52,8 @@ class TokenCrossEntropy {
   /// The logits become their gradient, weighted by rows.loss_weights_T; it goes on to dh_TD and the head's dW.
   void backward_rows(ExecContext& ctx, const Rows& rows, const CutSoftmax& softmax, const Tensor& logits_TV,
                      const Tensor& h_TD, Tensor dh_TD);
+  /// The gradient (acc) of this rank's logits goes on to dh_TD and the head's dW.
+  void backward_logits(ExecContext& ctx, const Tensor& dlogits_TV, const Tensor& h_TD, Tensor dh_TD);
 
   LmHead& head_;
   std::int64_t chunk_logits_;

@@ -70,8 +70,8 @@ class Transformer final : public ModelChunk {
   void require_head(const char* call, HeadKind wanted) const;
   /// As evaluate, but the last chunk returns what its head takes: [T, D] behind the final norm.
   Tensor hidden(ExecContext& ctx, const Tensor& x_TD) { return evaluate_hidden(ctx, x_TD); }
-  /// logits_TV (acc) of rows of that, of the vocabulary held here. On the chunk with the head.
-  Tensor logits_of(ExecContext& ctx, const Tensor& h_TD) { return head_->logits(ctx, h_TD); }
+  /// logits_TV (acc) of rows of that, of the whole vocabulary. On the chunk with the head; collective over tp.
+  Tensor logits_of(ExecContext& ctx, const Tensor& h_TD) { return head_->whole_logits(ctx, h_TD); }
   /// logits_TV (acc) of ctx.batch, all at once: for small batches.
   Tensor logits(ExecContext& ctx);
   /// Runs rows against the cache and appends them to it: prefill and decode steps, mixed as one likes.

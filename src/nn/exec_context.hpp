@@ -56,7 +56,7 @@ struct MicroBatch {
   /// temperature^2 * divergence at the temperature (the square keeps gradients as large: Hinton et al. 2015).
   struct TeacherRows {
     Tensor hidden_TD;  ///< behind the teacher's final norm, D its width
-    /// Its logits (acc) of a cut of these rows; must outlive the step.
+    /// Its logits (acc, the whole vocabulary) of some of these rows, gathered over tp; must outlive the step.
     const std::function<Tensor(ExecContext&, const Tensor& h_TD)>* logits = nullptr;
     bool reverse = false;  ///< KL(student || teacher), which seeks the teacher's modes; else KL(teacher || student)
     double temperature = 1.0, hard_weight = 0.0;

@@ -1,6 +1,13 @@
 #include "src/nn/lm_head.hpp"
 
 namespace athanor {
+namespace {
+
+Tensor rows_of(ExecContext& ctx, const std::vector<std::int32_t>& order) {
+  return upload_vector<std::int32_t>(ctx.ops, order, {std::ssize(order)}, ctx.compute);
+}
+
+}  // namespace
 
 LmHead::LmHead(std::string weight_name, DType dtype, std::int64_t vocab_size, std::int64_t dim, double init_std,
                const ParallelRanks& ranks)
@@ -32,10 +39,19 @@ Tensor LmHead::whole_logits(ExecContext& ctx, const Tensor& h_TD) {
   std::vector<std::int32_t> order;
   for (std::int64_t t = 0; t < tokens; ++t)
     for (std::int64_t rank = 0; rank < ranks; ++rank) order.push_back(static_cast<std::int32_t>(rank * tokens + t));
-  const Tensor order_R = upload_vector<std::int32_t>(ctx.ops, order, {ranks * tokens}, ctx.compute);
   const Tensor ordered = ctx.empty_acc({ranks * tokens, part});
-  ctx.ops.gather_rows(ordered, gathered, order_R, ctx.compute);
+  ctx.ops.gather_rows(ordered, gathered, rows_of(ctx, order), ctx.compute);
   return ordered.reshaped({tokens, ranks * part});
+}
+
+Tensor LmHead::own_columns(ExecContext& ctx, const Tensor& whole_TV) const {
+  const std::int64_t ranks = ranks_.tp_size(), tokens = whole_TV.dim(0), part = whole_TV.dim(1) / ranks;
+  if (ranks == 1) return whole_TV;
+  std::vector<std::int32_t> order;
+  for (std::int64_t t = 0; t < tokens; ++t) order.push_back(static_cast<std::int32_t>(t * ranks + ranks_.tp_rank()));
+  const Tensor own = ctx.ops.empty({tokens, part}, whole_TV.dtype());
+  ctx.ops.gather_rows(own, whole_TV.reshaped({tokens * ranks, part}), rows_of(ctx, order), ctx.compute);
+  return own;
 }
 
 void LmHead::backward(ExecContext& ctx, const Tensor& dlogits_TV, const Tensor& h_TD, Tensor dh_TD) {

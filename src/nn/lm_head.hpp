@@ -25,6 +25,8 @@ class LmHead {
   Tensor logits(ExecContext& ctx, const Tensor& h_TD);
   /// The logits of the whole vocabulary on every rank of tp. Collective over tp.
   Tensor whole_logits(ExecContext& ctx, const Tensor& h_TD);
+  /// This rank's columns of logits (or their gradients) of the whole vocabulary; whole_TV itself where tp is one rank.
+  Tensor own_columns(ExecContext& ctx, const Tensor& whole_TV) const;
   /// dh and dW += of the given rows; dlogits in the compute type.
   void backward(ExecContext& ctx, const Tensor& dlogits_TV, const Tensor& h_TD, Tensor dh_TD);
 

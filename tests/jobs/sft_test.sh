@@ -40,7 +40,7 @@ done
 # One rank and every axis, in f64: the same losses.
 short=(--run.dtype=f64 --base.run.steps=4 --sft.epochs=0.5)
 ranks 1 run "${options[@]}" "${short[@]}" --run.folder="$work/one" > "$work/log" 2>&1 || { cat "$work/log"; fail "one rank"; }
-for layout in --parallel.dp=2 --parallel.pp=2 --parallel.cp=2 "--parallel.ep=2 --student.parallel.ep=1 --student_of_teacher.parallel.ep=1"; do
+for layout in --parallel.dp=2 --parallel.pp=2 --parallel.cp=2 --parallel.tp=2 "--parallel.ep=2 --student.parallel.ep=1 --student_of_teacher.parallel.ep=1"; do
   # shellcheck disable=SC2086
   ranks 2 run "${options[@]}" "${short[@]}" --run.folder="$work/layout" --run.start_over=true $layout > "$work/log" 2>&1 ||
     { cat "$work/log"; fail "$layout"; }
@@ -50,12 +50,6 @@ for layout in --parallel.dp=2 --parallel.pp=2 --parallel.cp=2 "--parallel.ep=2 -
       fail "$stage: other losses with $layout: $(losses "$work/one" $stage | tr '\n' ' ') / $(losses "$work/layout" $stage | tr '\n' ' ')"
   done
 done
-# A student whose vocabulary is cut learns the conversations, and is refused a teacher's distribution.
-ranks 2 run "${options[@]}" "${short[@]}" --run.folder="$work/layout" --run.start_over=true --parallel.tp=2 > "$work/log" 2>&1
-[ $? -eq 2 ] && grep -q "distill.teacher" "$work/log" || fail "tp: $(tail -n 5 "$work/log")"
-paste <(losses "$work/one" student) <(losses "$work/layout" student) |
-  awk 'function abs(x) { return x < 0 ? -x : x } abs($1 - $2) > 1e-8 { bad = 1 } END { exit bad || NR == 0 }' || fail "student: other losses with tp"
-
 # Users' files.
 {
   for i in $(seq 40); do printf '{"prompt": "Say %d.", "completion": "%d"}\n' "$i" "$i"; done
