@@ -41,7 +41,7 @@ ModelConfig smoke() {
   return c;
 }
 
-/// As configs/models/tiny_moe.cfg (quickstart).
+/// As configs/models/tiny_moe.cfg.
 ModelConfig quickstart() {
   ModelConfig c;
   c.vocab_size = 264;

@@ -14,32 +14,13 @@
 #include "src/base/error.hpp"
 #include "src/text/byte_tokenizer.hpp"
 #include "tests/parallel/tensor_values.hpp"
+#include "tests/parallel/tiny_models.hpp"
 
 namespace athanor {
 namespace {
 
+using testing::sampling_config;
 using testing::values_of;
-
-ModelConfig tiny(AttentionKind attention) {
-  ModelConfig config;
-  config.vocab_size = 264;
-  config.dim = 16;
-  config.num_layers = 4;
-  config.max_positions = 64;
-  config.init_std = 0.3;
-  config.attention = attention;
-  config.num_heads = 4;
-  config.kv_lora_rank = 8;
-  config.qk_nope_head_dim = config.qk_rope_head_dim = config.v_head_dim = 4;
-  config.num_kv_heads = 2;
-  config.head_dim = 4;
-  config.inter_dim = 24;
-  config.num_routed_experts = 8;
-  config.experts_per_token = 2;
-  config.moe_inter_dim = 8;
-  config.mtp_depth = attention == AttentionKind::mla ? 1 : 0;
-  return config;
-}
 
 struct Job {
   Job(const HostGroup& group, const MeshShape& shape, const ModelConfig& config, DType dtype = DType::f64,
@@ -114,7 +95,7 @@ TEST(Rollout, DoesNotDependOnTheMesh) {
     for (const MeshShape& shape : layouts()) {
       if (shape.pp * shape.dp * shape.cp * shape.tp != world.size()) continue;
       SCOPED_TRACE(fmt::format("pp {} dp {} cp {} tp {} ep {}", shape.pp, shape.dp, shape.cp, shape.tp, shape.ep));
-      Job cut(world, shape, tiny(attention)), alone(self, {}, tiny(attention));
+      Job cut(world, shape, sampling_config(attention)), alone(self, {}, sampling_config(attention));
       for (const double temperature : {1.0, 0.0}) {
         RolloutOptions options = sampled();
         options.sampling.temperature = temperature;
@@ -192,7 +173,7 @@ TEST(Rollout, LogProbabilitiesAreThoseOfTraining) {
           SCOPED_TRACE(fmt::format("{} attention {} form {} pp {} dp {} cp {} tp {} ep {}", to_string(dtype),
                                    static_cast<int>(attention), static_cast<int>(form), shape.pp, shape.dp, shape.cp,
                                    shape.tp, shape.ep));
-          Job job(world, shape, tiny(attention), dtype);
+          Job job(world, shape, sampling_config(attention), dtype);
           RolloutOptions options = sampled();
           options.sampling.temperature = 0.7;
           RolloutEngine engine(*job.ops, job.model, job.mesh, 6, 64, form, nullptr, *job.compute);
@@ -216,7 +197,7 @@ TEST(Rollout, PolicyUpdateIsTheSameOnEveryLayout) {
       if (shape.pp * shape.dp * shape.cp * shape.tp != world.size()) continue;
       if (objective == PolicyObjective::gspo && shape.cp > 1) continue;  // its ratio is of whole sequences
       SCOPED_TRACE(fmt::format("pp {} dp {} cp {} tp {} ep {}", shape.pp, shape.dp, shape.cp, shape.tp, shape.ep));
-      Job cut(world, shape, tiny(AttentionKind::mla)), alone(self, {}, tiny(AttentionKind::mla));
+      Job cut(world, shape, sampling_config(AttentionKind::mla)), alone(self, {}, sampling_config(AttentionKind::mla));
       RolloutEngine engine(*alone.ops, alone.model, alone.mesh, 32, 64, CacheForm::latent, nullptr, *alone.compute);
       auto list = experiences(prompts(), engine.generate(prompts(), sampled()));
       for (Experience& experience : list)
@@ -271,7 +252,7 @@ TEST(Advantage, Golden) {
 // A prompt that does not fit is refused before anything runs; a stop string ends a completion.
 TEST(Rollout, RefusesAndStops) {
   HostGroup self = HostGroup::self();
-  Job job(self, {}, tiny(AttentionKind::mla));
+  Job job(self, {}, sampling_config(AttentionKind::mla));
   RolloutEngine engine(*job.ops, job.model, job.mesh, 4, 16, CacheForm::latent, nullptr, *job.compute);
   EXPECT_THROW(engine.generate(prompts(), sampled()), ConfigError);
   const ByteTokenizer tokenizer;

@@ -12,6 +12,7 @@
 #include "parallel/train_step.hpp"
 #include "src/base/error.hpp"
 #include "tests/parallel/tensor_values.hpp"
+#include "tests/parallel/tiny_models.hpp"
 
 namespace athanor {
 namespace {
@@ -19,23 +20,10 @@ namespace {
 using testing::values_of;
 
 ModelConfig tiny(AttentionKind attention) {
-  ModelConfig config;
+  ModelConfig config = testing::sampling_config(attention);
   config.vocab_size = 64;
-  config.dim = 16;
-  config.num_layers = 4;
   config.max_positions = 32;
-  config.init_std = 0.3;
   config.tied_head = true;
-  config.attention = attention;
-  config.num_heads = 4;
-  config.kv_lora_rank = 8;
-  config.qk_nope_head_dim = config.qk_rope_head_dim = config.v_head_dim = 4;
-  config.num_kv_heads = 2;
-  config.head_dim = 4;
-  config.inter_dim = 24;
-  config.num_routed_experts = 8;
-  config.moe_inter_dim = 8;
-  config.mtp_depth = 1;
   return with_scalar_head(config);
 }
 

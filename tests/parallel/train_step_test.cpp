@@ -11,6 +11,7 @@
 #include "src/base/error.hpp"
 #include "src/model/transformer.hpp"
 #include "tests/parallel/tensor_values.hpp"
+#include "tests/parallel/tiny_models.hpp"
 #include "tests/support/heap_counter.hpp"
 
 namespace athanor {
@@ -21,24 +22,11 @@ using testing::values_of;
 constexpr std::int64_t kSequences = 4, kLength = 12;  // of the global batch
 
 ModelConfig tiny_config() {
-  ModelConfig config;
+  ModelConfig config = testing::experts_config();
   config.vocab_size = 29;
-  config.dim = 16;
   config.num_layers = 3;
-  config.max_positions = 16;
-  config.init_std = 0.08;
   config.num_heads = 2;
-  config.q_lora_rank = 8;
-  config.kv_lora_rank = 8;
-  config.qk_nope_head_dim = config.qk_rope_head_dim = config.v_head_dim = 4;
-  config.inter_dim = 24;
-  config.num_routed_experts = 8;
-  config.experts_per_token = 2;
-  config.num_expert_groups = 4;
-  config.num_limited_groups = 2;
-  config.moe_inter_dim = 8;
   config.balance_loss_alpha = 1e-3;
-  config.mtp_depth = 1;
   return config;
 }
 
