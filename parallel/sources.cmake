@@ -32,6 +32,12 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_communicator.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_session.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/rank_order_reduce.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/nccl/nccl_communicator.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/nccl/nccl_library.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/nccl/nccl_link.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/nccl/nccl_messages.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/nccl/nccl_session.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/nccl/nccl_watch.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/draw.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/lower.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/make_schedules.cpp
