@@ -8,18 +8,41 @@
 #include <optional>
 
 #include "parallel/collective_log.hpp"
+#include "parallel/nccl/nccl_library.hpp"
+#include "parallel/nccl/nccl_session.hpp"
+#include "parallel/transport.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
 namespace {
 
-void set_threads(std::int64_t wanted, HostGroup& world) {
-  std::int64_t ranks_here = 0;
-  for (const std::string& host : world.all_gather(world.host_name())) ranks_here += host == world.host_name() ? 1 : 0;
+/// Ranks of this machine, and which of them this one is.
+struct LocalRank {
+  int number = 0, ranks = 0;
+};
+
+LocalRank local_rank(HostGroup& world) {
+  LocalRank local;
+  int rank = 0;
+  for (const std::string& host : world.all_gather(world.host_name())) {
+    if (host == world.host_name()) {
+      if (rank == world.rank()) local.number = local.ranks;
+      ++local.ranks;
+    }
+    ++rank;
+  }
+  return local;
+}
+
+void set_threads(std::int64_t wanted, int ranks_here) {
   if (wanted > 0)
     omp_set_num_threads(static_cast<int>(wanted));
   else if (std::getenv("OMP_NUM_THREADS") == nullptr)
-    omp_set_num_threads(std::max(1, omp_get_num_procs() / static_cast<int>(ranks_here)));
+    omp_set_num_threads(std::max(1, omp_get_num_procs() / ranks_here));
+}
+
+std::unique_ptr<Backend> backend_of_rank(const std::string& device, HostGroup& world) {
+  return make_backend(device_of_rank(device, local_rank(world).number, available_devices()));
 }
 
 /// The names of what a rank may talk along in this layout.
@@ -53,15 +76,25 @@ void set_fault(const std::string& text, const ProcessMesh& mesh, CollectiveLog* 
 }  // namespace
 
 Environment::Environment(const JobOptions& options, HostGroup& world)
-    : ops(make_backend(options.run.device)), compute(ops->make_stream()), comm(ops->make_stream()) {
-  set_threads(options.run.threads, world);
-  const MeshShape shape{.pp = options.parallel.pp,
-                        .dp = options.parallel.dp,
-                        .cp = options.parallel.cp,
-                        .tp = options.parallel.tp,
-                        .ep = options.parallel.ep};
-  mesh = std::make_unique<ProcessMesh>(world, shape.resolved(world.size()), *ops, options.parallel.check_collectives);
-  set_fault(options.parallel.fault, *mesh, world.log());
+    : ops(backend_of_rank(options.run.device, world)), compute(ops->make_stream()), comm(ops->make_stream()) {
+  set_threads(options.run.threads, local_rank(world).ranks);
+  const ParallelOptions& parallel = options.parallel;
+  const MeshShape shape{.pp = parallel.pp, .dp = parallel.dp, .cp = parallel.cp, .tp = parallel.tp, .ep = parallel.ep};
+  MeshTransport mesh_transport;
+  const TransportChoice choice = choose_transport(parallel.transport, ops->device(), world);
+  mesh_transport.transport = choice.transport;
+  if (world.size() > 1) transport = choice.why;
+  if (choice.transport == Transport::nccl && world.size() > 1) {
+    nccl = linked_nccl(ops->device().index);
+    nccl_session = std::make_unique<NcclSession>(
+        *nccl, world, NcclSettings{.call_seconds = parallel.nccl_timeout, .sums = parallel.nccl_sums});
+    mesh_transport.session = nccl_session.get();
+  }
+  mesh = std::make_unique<ProcessMesh>(world, shape.resolved(world.size()), *ops, parallel.check_collectives,
+                                       mesh_transport);
+  set_fault(parallel.fault, *mesh, world.log());
 }
+
+Environment::~Environment() = default;
 
 }  // namespace athanor

@@ -91,6 +91,8 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
     }
     const JobOptions options = options_of(name);
     Environment environment(options, world);
+    if (!environment.transport.empty())
+      spdlog::info("{}: tensors travel between {} ranks by {}", name, world.size(), environment.transport);
     StageContext context{name, options, configuration.stage(name), config_text, world, environment, folder, stop, {}};
     const StageStatus status = make_stage(context.stage.kind)->run(context);
     if (status == StageStatus::complete) folder.mark_complete(name, context.summary);

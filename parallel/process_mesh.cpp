@@ -6,6 +6,8 @@
 
 #include "parallel/collective_check.hpp"
 #include "parallel/mpi/mpi_communicator.hpp"
+#include "parallel/mpi/staged_communicator.hpp"
+#include "parallel/nccl/nccl_communicator.hpp"
 #include "src/backend/solo_communicator.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
@@ -113,8 +115,9 @@ std::vector<std::int64_t> ranks_along(const MeshShape& shape, Axis axis, std::in
 
 // ---- groups
 
-ProcessMesh::ProcessMesh(const HostGroup& world, const MeshShape& shape, Backend& ops, bool check_collectives)
-    : shape_(shape.resolved(world.size())), place_(shape_, world.rank()) {
+ProcessMesh::ProcessMesh(const HostGroup& world, const MeshShape& shape, Backend& ops, bool check_collectives,
+                         MeshTransport transport)
+    : shape_(shape.resolved(world.size())), place_(shape_, world.rank()), transport_(transport) {
   HostGroup own = world.duplicate();
   own.check_same("the mesh shape",
                  stable_hash(fmt::format("{} {} {} {} {}", shape_.pp, shape_.dp, shape_.cp, shape_.tp, shape_.ep)));
@@ -131,7 +134,7 @@ ProcessMesh::Group ProcessMesh::make_group(const HostGroup& world, Axis axis, Ba
   if (size(axis) > 1)
     group.host = world.split(static_cast<int>(ranks_along(shape_, axis, world.rank()).front()), coord(axis));
   group.host.set_name(to_string(axis));
-  connect(group, fmt::format("along {}", to_string(axis)), ops, check_collectives);
+  connect(group, size(axis) > 1, fmt::format("along {}", to_string(axis)), ops, check_collectives);
   return group;
 }
 
@@ -142,21 +145,36 @@ ProcessMesh::Group ProcessMesh::make_ends(const HostGroup& world, Backend& ops, 
     group.host = world.split(at_end ? coord(Axis::tp) : world.rank(), world.rank());
   }
   group.host.set_name("ends");
-  connect(group, "of both ends of the pipeline", ops, check_collectives);
+  connect(group, shape_.pp > 1, "of both ends of the pipeline", ops, check_collectives);
   return group;
 }
 
-void ProcessMesh::connect(Group& group, const std::string& what, Backend& ops, bool check_collectives) {
-  if (group.host.size() == 1) {
-    group.communicator = std::make_unique<SoloCommunicator>(ops);
-    return;
+std::unique_ptr<Communicator> ProcessMesh::communicator_of(const HostGroup& host, bool may_talk, Backend& ops) const {
+  const bool alone = host.size() == 1;
+  switch (transport_.transport) {
+    case Transport::nccl:
+      if (may_talk)
+        if (auto link = transport_.session->split(host, std::string(host.name())); !alone)
+          return std::make_unique<NcclCommunicator>(*transport_.session, std::move(link), host, ops);
+      break;
+    case Transport::staged:
+      if (!alone) return std::make_unique<StagedCommunicator>(host, ops);
+      break;
+    default:
+      if (!alone) return std::make_unique<MpiCommunicator>(host);
   }
-  if (!ops.device().is_cpu())
+  return std::make_unique<SoloCommunicator>(ops);
+}
+
+void ProcessMesh::connect(Group& group, bool may_talk, const std::string& what, Backend& ops,
+                          bool check_collectives) const {
+  if (group.host.size() > 1 && transport_.transport == Transport::mpi && !ops.device().is_cpu())
     throw ConfigError(
-        fmt::format("parallel: {} ranks {} on device {}: this build sends tensors between ranks from host memory "
-                    "only; use one rank, or run.device = cpu",
+        fmt::format("parallel: {} ranks {} on device {}: MPI sends tensors from host memory only; choose "
+                    "parallel.transport = auto, nccl or staged, or run.device = cpu",
                     group.host.size(), what, to_string(ops.device())));
-  group.communicator = std::make_unique<MpiCommunicator>(group.host);
+  group.communicator = communicator_of(group.host, may_talk, ops);
+  if (group.host.size() == 1) return;
   if (check_collectives) {
     group.transport = std::move(group.communicator);
     group.communicator = std::make_unique<CheckedCommunicator>(*group.transport, group.host, what);

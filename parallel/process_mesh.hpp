@@ -19,6 +19,7 @@
 
 #include "parallel/host_group.hpp"
 #include "parallel/measured_communicator.hpp"
+#include "parallel/transport.hpp"
 #include "src/backend/backend.hpp"
 #include "src/backend/communicator.hpp"
 
@@ -55,13 +56,22 @@ struct MeshPlace {
 /// Ranks of the group along `axis` that `rank` belongs to, in the order of their coordinate.
 std::vector<std::int64_t> ranks_along(const MeshShape& shape, Axis axis, std::int64_t rank);
 
+class NcclSession;
+
+/// By what the tensors of a mesh travel; one way for all its groups.
+struct MeshTransport {
+  Transport transport = Transport::mpi;  ///< as choose_transport chose
+  NcclSession* session = nullptr;        ///< for nccl; must outlive the mesh
+};
+
 class ProcessMesh {
  public:
   /// Collective over `world`. The mesh shape must be the same on all ranks.
   /// @param ops  of this rank; must outlive the mesh.
   /// @param check_collectives  compare operation, type and shape over ranks before every collective on tensors: slow,
   /// for finding which rank went astray.
-  ProcessMesh(const HostGroup& world, const MeshShape& shape, Backend& ops, bool check_collectives = false);
+  ProcessMesh(const HostGroup& world, const MeshShape& shape, Backend& ops, bool check_collectives = false,
+              MeshTransport transport = {});
   ~ProcessMesh();
 
   const MeshShape& shape() const { return shape_; }
@@ -86,11 +96,14 @@ class ProcessMesh {
   };
   Group make_group(const HostGroup& world, Axis axis, Backend& ops, bool check_collectives) const;
   Group make_ends(const HostGroup& world, Backend& ops, bool check_collectives) const;
-  static void connect(Group& group, const std::string& what, Backend& ops, bool check_collectives);
+  /// @param may_talk  whether any rank of the job talks in its group of this kind: all ranks then open them together.
+  void connect(Group& group, bool may_talk, const std::string& what, Backend& ops, bool check_collectives) const;
+  std::unique_ptr<Communicator> communicator_of(const HostGroup& host, bool may_talk, Backend& ops) const;
   Group& at(Axis axis) { return groups_[static_cast<std::size_t>(axis)]; }
 
   MeshShape shape_;
   MeshPlace place_;
+  MeshTransport transport_;
   std::vector<Group> groups_;  ///< in the order of kAxes
   Group ends_;
 };

@@ -10,6 +10,7 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/node_memory.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/process_mesh.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/train_step.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/transport.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/watchdog.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/data/grad_reducer.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/data/owned_slices.cpp
@@ -32,6 +33,7 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_communicator.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/mpi_session.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/mpi/rank_order_reduce.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/mpi/staged_communicator.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/nccl/nccl_communicator.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/nccl/nccl_library.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/nccl/nccl_link.cpp

@@ -18,8 +18,10 @@ void describe(OptionTable& table, RunOptions& run) {
   table.add("start_over", run.start_over,
             "do not go on with the run that is in the folder: it is moved aside to FOLDER.1, FOLDER.2, ... "
             "Leave it out to go on after a stop");
-  table.add("device", run.device, "cpu|cpu-guarded|cuda",
-            "where tensors live; cpu-guarded checks that host code leaves them alone");
+  table.add(
+      "device", run.device, "cpu|cpu-guarded|cuda|cuda:N",
+      "where tensors live; cpu-guarded checks that host code leaves them alone; cuda: the ranks of a machine take "
+      "its GPUs in turn, cuda:N is one of them");
   table.add("dtype", run.dtype,
             "type of weights and activations in matrix products; sums are kept in f32 (f64 in f64)");
   table.add_choice("numerics", run.numerics, {{"batch_invariant", Numerics::batch_invariant}, {"fast", Numerics::fast}},
@@ -84,6 +86,19 @@ void describe(OptionTable& table, ParallelOptions& parallel) {
             "that share a machine, for sending a token once to each; 0: by host names");
   table.add("check_collectives", parallel.check_collectives,
             "compare operation, type and shape over ranks before every collective: slow, for finding the rank astray");
+  table.add_choice("transport", parallel.transport,
+                   {{"auto", Transport::automatic},
+                    {"nccl", Transport::nccl},
+                    {"staged", Transport::staged},
+                    {"mpi", Transport::mpi}},
+                   "by what tensors travel between ranks: nccl from GPU to GPU, staged through host memory (several "
+                   "ranks on a GPU), mpi from host memory; auto: nccl where every rank has a GPU, staged where ranks "
+                   "share one, mpi on cpu. The start-up line says which");
+  table.add("nccl_timeout", parallel.nccl_timeout, "seconds",
+            "that a collective over NCCL may run before the job ends with what hangs where");
+  table.add_choice("nccl_sums", parallel.nccl_sums, {{"rank_order", RankSums::rank_order}, {"nccl", RankSums::nccl}},
+                   "rank_order: sums over ranks have the same bits as over mpi; nccl: NCCL's own order, which repeats "
+                   "only with NCCL_ALGO and NCCL_PROTO set");
   table.add("fault", parallel.fault, "throw@...|kill@...",
             "break a rank on purpose in the middle of a step, to rehearse how a job ends: "
             "throw@rank=1:axis=ep:step=3:call=2 throws (kill@: dies) there at its second call along ep in step 3");

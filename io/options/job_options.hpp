@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/options/option_table.hpp"
+#include "parallel/transport_options.hpp"
 #include "src/backend/backend.hpp"
 #include "src/base/dtype.hpp"
 #include "src/filter/readability.hpp"
@@ -65,6 +66,9 @@ struct ParallelOptions {
   Recompute recompute = Recompute::none;
   std::int64_t ranks_per_node = 0;
   bool check_collectives = false;
+  Transport transport = Transport::automatic;
+  double nccl_timeout = 600.0;
+  RankSums nccl_sums = RankSums::rank_order;
   std::string fault;
 };
 

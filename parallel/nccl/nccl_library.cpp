@@ -8,6 +8,7 @@
 #include <nccl.h>
 #include <nvtx3/nvToolsExt.h>
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -193,9 +194,17 @@ std::unique_ptr<NcclApi> linked_nccl(int device) {
   return std::make_unique<LinkedNccl>(device);
 }
 
+std::string gpu_identity(int device) {
+  std::array<char, 32> bus{};
+  cuda::check(cudaDeviceGetPCIBusId(bus.data(), static_cast<int>(bus.size()), device), "the place of a GPU on the bus");
+  return bus.data();
+}
+
 }  // namespace athanor
 
 #else
+
+#include <cstdlib>
 
 namespace athanor {
 
@@ -208,6 +217,11 @@ std::unique_ptr<NcclApi> linked_nccl(int) {
   std::string reason;
   has_nccl(&reason);
   throw ConfigError("parallel.transport = nccl: " + reason);
+}
+
+std::string gpu_identity(int device) {
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  return "cuda:" + std::to_string(device) + (visible ? std::string(" of ") + visible : "");
 }
 
 }  // namespace athanor

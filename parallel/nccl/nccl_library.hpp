@@ -17,4 +17,8 @@ bool has_nccl(std::string* reason = nullptr);
 /// @throws ConfigError when the build has none.
 std::unique_ptr<NcclApi> linked_nccl(int device);
 
+/// Which physical GPU number `device` of this process is (its place on the bus), whatever CUDA_VISIBLE_DEVICES hides.
+/// Where the build has no NCCL: the number and that variable, which tell GPUs of one machine apart.
+std::string gpu_identity(int device);
+
 }  // namespace athanor

@@ -5,7 +5,6 @@
 // NCCL and MPI cannot wait for each other on the device.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,14 +12,9 @@
 #include "parallel/host_group.hpp"
 #include "parallel/nccl/nccl_link.hpp"
 #include "parallel/nccl/nccl_watch.hpp"
+#include "parallel/transport_options.hpp"
 
 namespace athanor {
-
-/// In which order sums of floating numbers run over ranks.
-enum class RankSums : std::uint8_t {
-  rank_order,  ///< the law of Communicator: bits as over MPI, whatever NCCL chooses
-  nccl         ///< NCCL's own: fewer bytes read; repeats only while algorithm, protocol and layout stay
-};
 
 struct NcclSettings {
   double open_seconds = 300.0;  ///< that a communicator may take to open

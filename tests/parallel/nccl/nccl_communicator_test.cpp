@@ -204,6 +204,22 @@ TEST_F(NcclCommunicatorTest, PipelineTrafficNeverWaitsForItself) {
     EXPECT_EQ(read(downs[i])[499], static_cast<double>(i) + world.size()) << "batch " << i;
 }
 
+// Calls on two streams share the workspace and do not meet there.
+TEST_F(NcclCommunicatorTest, TwoStreamsTakeTurns) {
+  connect();
+  const auto other = device.make_stream();
+  std::vector<Tensor> inputs, sums;
+  for (int i = 0; i < 6; ++i) inputs.push_back(tensor(world.rank(), 9001, DType::f32));
+  stream->synchronize();
+  for (int i = 0; i < 6; ++i) {
+    sums.push_back(inputs[static_cast<std::size_t>(i)]);
+    comm->all_reduce(sums.back(), ReduceOp::sum, i % 2 == 0 ? *stream : *other);
+  }
+  other->synchronize();
+  const auto wanted = reduced(9001, DType::f32, ReduceOp::sum);
+  for (const Tensor& sum : sums) EXPECT_EQ(read(sum), wanted);
+}
+
 // Groups split off do not hear each other, and a rank alone gets none.
 TEST_F(NcclCommunicatorTest, GroupsAreApart) {
   connect();
