@@ -1,6 +1,8 @@
 // A Communicator that adds up the time its calls take on the calling thread and records which one is under way. Law of
 // time: where a stream runs at once (the CPU) that is what communication costs, waiting for the others included; where
-// it does not, it is what enqueuing costs. The record follows the stream: it names the call that runs.
+// it does not, it is what enqueuing costs. The record follows the stream and names the call that runs; with records
+// kept at the call (a GPU, whose streams run host work on a thread of their own, while records have one writer) it
+// names the newest call that was enqueued.
 #pragma once
 
 #include <array>
@@ -21,9 +23,10 @@ struct CommunicationTime {
 class MeasuredCommunicator final : public Communicator {
  public:
   /// All must outlive this. @param log  null: nothing is recorded.   @param name  of the group in records, a literal.
+  /// @param record_at_call  else where the stream runs it.
   MeasuredCommunicator(Communicator& inner, CommunicationTime& time, CollectiveLog* log = nullptr,
-                       std::string_view name = {})
-      : inner_(inner), time_(time), log_(log), name_(name) {}
+                       std::string_view name = {}, bool record_at_call = false)
+      : inner_(inner), time_(time), log_(log), name_(name), record_at_call_(record_at_call) {}
 
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
@@ -91,10 +94,15 @@ class MeasuredCommunicator final : public Communicator {
   class Guard {
    public:
     Guard(MeasuredCommunicator& owner, Stream& stream, const CollectiveCall& call) : owner_(owner), stream_(stream) {
-      if (owner_.log_ != nullptr) run_on(stream_, [log = owner_.log_, call] { log->begin(call); });
+      if (owner_.log_ == nullptr) return;
+      if (owner_.record_at_call_)
+        owner_.log_->begin(call);
+      else
+        run_on(stream_, [log = owner_.log_, call] { log->begin(call); });
     }
     ~Guard() {
-      if (owner_.log_ != nullptr) run_on(stream_, [log = owner_.log_] { log->end(); });
+      if (owner_.log_ != nullptr && owner_.record_at_call_) owner_.log_->end();
+      if (owner_.log_ != nullptr && !owner_.record_at_call_) run_on(stream_, [log = owner_.log_] { log->end(); });
       owner_.time_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
       ++owner_.time_.calls;
     }
@@ -125,6 +133,7 @@ class MeasuredCommunicator final : public Communicator {
   CommunicationTime& time_;
   CollectiveLog* log_;
   std::string_view name_;
+  bool record_at_call_;
   std::int64_t calls_ = 0;
   std::array<Started, 256> started_;  ///< by ticket; enough for what a pipeline has under way
 };

@@ -180,8 +180,8 @@ void ProcessMesh::connect(Group& group, bool may_talk, const std::string& what, 
     group.communicator = std::make_unique<CheckedCommunicator>(*group.transport, group.host, what);
   }
   group.measured = std::move(group.communicator);
-  group.communicator =
-      std::make_unique<MeasuredCommunicator>(*group.measured, *group.time, group.host.log(), group.host.name());
+  group.communicator = std::make_unique<MeasuredCommunicator>(*group.measured, *group.time, group.host.log(),
+                                                              group.host.name(), !ops.device().is_cpu());
 }
 
 }  // namespace athanor

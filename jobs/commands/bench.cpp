@@ -1,4 +1,4 @@
-// athanor bench train|checkpoint|rollout --config FILE: what this machine gets out of the program.
+// athanor bench train|checkpoint|rollout|gpu --config FILE: what this machine gets out of the program.
 #include <fmt/format.h>
 
 #include <map>
@@ -16,8 +16,9 @@ int bench_command(const std::vector<std::string>& words, HostGroup& world) {
   BenchOptions bench;
   OptionTable own;
   own.section("", "bench");
-  own.add("action", action, "train|checkpoint|rollout", "what to measure (also the first word)");
+  own.add("action", action, "train|checkpoint|rollout|gpu", "what to measure (also the first word)");
   own.add("steps", bench.steps, "steps", "timed, after two to warm up", kPositive);
+  own.add("device", bench.device, "cuda|cpu|cpu-guarded", "that `bench gpu` measures");
   own.add("saves", bench.saves, "checkpoints", "saved after the first (checkpoint)", kPositive);
   JobOptions shown;
   OptionTable shared;
@@ -26,24 +27,27 @@ int bench_command(const std::vector<std::string>& words, HostGroup& world) {
   if (invocation.help) {
     if (world.rank() == 0)
       fmt::print(
-          "athanor bench train|checkpoint|rollout --config FILE [--section.key=value]...\n\nTrains on random tokens "
+          "athanor bench train|checkpoint|rollout|gpu --config FILE [--section.key=value]...\n\nTrains on random "
+          "tokens "
           "and prints "
           "one JSON line. train: speed against the matrix-product peak. checkpoint: what saving costs\ntraining, and "
           "write speed against a plain write of as many bytes to the same disk, below run.folder. rollout: tokens a "
-          "second\nof generation in groups, against the matrix-product peak.\n\n{}\n{}",
+          "second\nof generation in groups, against the matrix-product peak. gpu: every operation as a share of what "
+          "bounds it, messages "
+          "between ranks by size; needs no --config.\n\n{}\n{}",
           own.help(), shared.help());
     return kExitComplete;
   }
   const Configuration configuration(invocation.assignments, own);
   configuration.apply(own);
   const std::map<std::string, void (*)(const BenchOptions&, const JobOptions&, HostGroup&)> benches{
-      {"train", bench_train}, {"checkpoint", bench_checkpoint}, {"rollout", bench_rollout}};
+      {"train", bench_train}, {"checkpoint", bench_checkpoint}, {"rollout", bench_rollout}, {"gpu", bench_gpu}};
   const auto chosen = benches.find(action);
   if (chosen == benches.end())
     throw ConfigError("bench: '" + action +
-                      "' is not known; there are `bench train`, `bench checkpoint` and `bench rollout`");
+                      "' is not known; there are `bench train`, `bench checkpoint`, `bench rollout` and `bench gpu`");
   const JobOptions options = configuration.job();
-  options.model.validate();
+  if (action != "gpu") options.model.validate();
   chosen->second(bench, options, world);
   return kExitComplete;
 }
