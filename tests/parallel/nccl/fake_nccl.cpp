@@ -355,7 +355,8 @@ NcclStatus FakeNccl::broadcast(std::byte* inout, std::size_t count, DType dtype,
 }
 
 void FakeNccl::sum_in_rank_order(const RankSum& sum, Stream& stream) {
-  device_.enqueue(stream, [sum] {
+  device_.enqueue(stream, [sum, turns = turns_of_a_sum]() mutable {
+    if (--turns > 0) return false;
     std::vector<const std::byte*> contributions;
     for (int rank = 0; rank < sum.ranks; ++rank)
       contributions.push_back(rank == sum.rank ? sum.own

@@ -60,6 +60,7 @@ class FakeNccl final : public NcclApi {
   NcclStatus refuse_next_call = NcclStatus::success;
   NcclStatus refuse_opening = NcclStatus::success;
   bool never_open = false;
+  int turns_of_a_sum = 1;  ///< how long a kernel takes
   /// From now on of every communicator that is asked. Any thread.
   std::atomic<NcclStatus> asynchronous = NcclStatus::success;
   int ranges() const { return ranges_; }

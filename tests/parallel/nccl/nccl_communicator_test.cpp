@@ -204,9 +204,10 @@ TEST_F(NcclCommunicatorTest, PipelineTrafficNeverWaitsForItself) {
     EXPECT_EQ(read(downs[i])[499], static_cast<double>(i) + world.size()) << "batch " << i;
 }
 
-// Calls on two streams share the workspace and do not meet there.
+// Calls on two streams share the workspace and do not meet there, however long the sums of one take.
 TEST_F(NcclCommunicatorTest, TwoStreamsTakeTurns) {
   connect();
+  nccl.turns_of_a_sum = 2000;
   const auto other = device.make_stream();
   std::vector<Tensor> inputs, sums;
   for (int i = 0; i < 6; ++i) inputs.push_back(tensor(world.rank(), 9001, DType::f32));
