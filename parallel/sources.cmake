@@ -7,6 +7,7 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/fault.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/host_group.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/message_check.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/message_speed.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/node_memory.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/process_mesh.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/train_step.cpp

@@ -31,6 +31,7 @@ int inspect_command(const std::vector<std::string>& words, HostGroup& world);
 int plan_command(const std::vector<std::string>& words, HostGroup& world);
 int schedule_command(const std::vector<std::string>& words, HostGroup& world);
 int report_command(const std::vector<std::string>& words, HostGroup& world);
+int doctor_command(const std::vector<std::string>& words, HostGroup& world);
 int bench_command(const std::vector<std::string>& words, HostGroup& world);
 
 }  // namespace athanor

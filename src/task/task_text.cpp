@@ -70,7 +70,7 @@ TaskText::Drawn TaskText::draw(std::uint64_t index) const {
   const SolutionStyle style = mixes    ? SolutionStyle::mixed_language
                               : thinks ? SolutionStyle::step_by_step
                                        : SolutionStyle::direct;
-  const bool in_sentences = draw.chance(options_.in_sentences);
+  const bool in_sentences = thinks && draw.chance(options_.in_sentences);
   return {problem, tasks_.task_of(problem).solution(problem, style, !wrong), !wrong, in_sentences};
 }
 

@@ -20,7 +20,7 @@ struct TaskTextOptions {
   double wrong_direct = 0.6;        ///< share of the direct ones that are wrong; of chats 0
   double wrong_step_by_step = 0.0;  ///< share of the others that are wrong
   double mixed_language = 0.0;      ///< share of those that think first whose sentences are in a language each
-  double in_sentences = 0.0;  ///< of text: share whose answer is told as a chat would tell it, whatever the template
+  double in_sentences = 0.0;  ///< of text: share of those that think first told as a chat would, whatever the template
   PromptTemplate form = PromptTemplate::marks;  ///< of text
   bool steps_in_content = false;  ///< of chats: steps stand before the answer's sentence, not in reasoning
   std::uint64_t seed = 1;

@@ -76,10 +76,10 @@ TEST(TaskText, MixesLanguagesInTheStatedShare) {
   EXPECT_NEAR(chinese / 1.0 / kDocuments, 0.5, 0.03);
 }
 
-// The stated share of documents tells its answer in sentences, with the steps before it; the others stay as they were.
+// Of documents that think first the stated share tells steps and answer in sentences; the others stay as they were.
 TEST(TaskText, TellsAnswersInSentences) {
   const std::string arguments = "arithmetic:level=2:language=en,step_by_step=0.5,template=lines";
-  const TaskText plain(arguments), some(arguments + ",in_sentences=0.25");
+  const TaskText plain(arguments), some(arguments + ",in_sentences=0.5");
   int told = 0;
   constexpr int kDocuments = 2000;
   for (std::uint64_t i = 0; i < kDocuments; ++i) {
