@@ -27,6 +27,27 @@ struct Shape {
   static constexpr int kSTiles = kKeys / kHalves / 8;
 };
 
+/// What a warp knows of its rows, two a lane (of the fragments' rows lane / 4 and 8 below). Apart from Block, so that
+/// the compiler keeps both in registers.
+template <class S>
+struct Rows {
+  float acc[S::kVTiles][4];  ///< weighted values
+  float top[2], sum[2];      ///< maximum of the scores; sum of their exponentials over this lane's columns
+  int lo[2], hi[2];          ///< keys seen
+
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int n = 0; n < S::kVTiles; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) acc[n][i] = 0;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      top[i] = minus_infinity<float>();
+      sum[i] = 0;
+    }
+  }
+};
+
 template <class S>
 struct Block {
   const AttendArgs<bf16>& a;
@@ -38,9 +59,6 @@ struct Block {
   int *lo, *hi;      ///< [kRows]
 
   int warp_row, half;  ///< first row of the warp; which half of a shared row
-  int row_lo[2], row_hi[2];
-  float acc[S::kVTiles][4];
-  float top[2], sum[2];  ///< maximum of the scores; sum of their exponentials over this lane's columns
 
   __device__ Block(const AttendArgs<bf16>& args, bf16* memory, int warp)
       : a(args),
@@ -73,29 +91,17 @@ struct Block {
     }
   }
 
-  __device__ __forceinline__ void clear() {
-#pragma unroll
-    for (int n = 0; n < S::kVTiles; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) acc[n][i] = 0;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      top[i] = minus_infinity<float>();
-      sum[i] = 0;
-    }
-  }
-
   /// One tile of keys: scores, their weights, and the weighted values onto acc.
-  __device__ __forceinline__ void step(int key, int stage, bool masked, float scale) {
+  __device__ __forceinline__ void step(Rows<S>& rows, int key, int stage, bool masked, float scale) const {
     const int lane = static_cast<int>(lane_id());
     float s[S::kSTiles][4] = {};
     const int first_key = half * (kKeys / S::kHalves);
 #pragma unroll 4
     for (int d = 0; d < S::kQk; d += 16) {
-      const FragmentA rows = q.a(warp_row, d);
+      const FragmentA queries = q.a(warp_row, d);
 #pragma unroll
       for (int n = 0; n < S::kSTiles; n += 2)
-        mma_pair(s[n], s[n + 1], rows, keys(stage).b_transposed(first_key + n * 8, d));
+        mma_pair(s[n], s[n + 1], queries, keys(stage).b_transposed(first_key + n * 8, d));
     }
     if (masked) {
 #pragma unroll
@@ -103,10 +109,10 @@ struct Block {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const int at = key + first_key + n * 8 + 2 * (lane % 4) + i % 2;
-          if (at < row_lo[i / 2] || at >= row_hi[i / 2]) s[n][i] = minus_infinity<float>();
+          if (at < rows.lo[i / 2] || at >= rows.hi[i / 2]) s[n][i] = minus_infinity<float>();
         }
     }
-    float highest[2] = {top[0], top[1]};
+    float highest[2] = {rows.top[0], rows.top[1]};
 #pragma unroll
     for (int n = 0; n < S::kSTiles; ++n)
 #pragma unroll
@@ -130,14 +136,14 @@ struct Block {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const float base = highest[i] == minus_infinity<float>() ? 0.0F : highest[i];
-      const float fade = exp2_fast((top[i] - base) * scale);
-      top[i] = highest[i];
+      const float fade = exp2_fast((rows.top[i] - base) * scale);
+      rows.top[i] = highest[i];
       shift[i] = -(base * scale);
-      sum[i] *= fade;
+      rows.sum[i] *= fade;
 #pragma unroll
       for (int n = 0; n < S::kVTiles; ++n) {
-        acc[n][2 * i] *= fade;
-        acc[n][2 * i + 1] *= fade;
+        rows.acc[n][2 * i] *= fade;
+        rows.acc[n][2 * i + 1] *= fade;
       }
     }
 #pragma unroll
@@ -145,7 +151,7 @@ struct Block {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         s[n][i] = exp2_fast(fmaf(s[n][i], scale, shift[i / 2]));
-        sum[i / 2] += s[n][i];
+        rows.sum[i / 2] += s[n][i];
       }
 
     if constexpr (S::kHalves == 2) {
@@ -167,25 +173,25 @@ struct Block {
         weights = as_a(s[k / 8], s[k / 8 + 1]);
 #pragma unroll
       for (int n = 0; n < S::kVTiles; n += 2)
-        mma_pair(acc[n], acc[n + 1], weights, values(stage).b(k, half * (S::kV / S::kHalves) + n * 8));
+        mma_pair(rows.acc[n], rows.acc[n + 1], weights, values(stage).b(k, half * (S::kV / S::kHalves) + n * 8));
     }
   }
 
   /// sum over the columns of all lanes of a row; every lane of the row gets the same bits.
-  __device__ __forceinline__ void finish_split() {
+  __device__ __forceinline__ void finish_split(Rows<S>& rows) const {
 #pragma unroll
     for (int i = 0; i < 2; ++i)
 #pragma unroll
-      for (int step = 1; step < 4; step *= 2) sum[i] += __shfl_xor_sync(0xffffffffU, sum[i], step);
+      for (int step = 1; step < 4; step *= 2) rows.sum[i] += __shfl_xor_sync(0xffffffffU, rows.sum[i], step);
     if constexpr (S::kHalves == 2) {
       const int lane = static_cast<int>(lane_id()), row = warp_row + lane / 4;
       __syncthreads();
       if (lane % 4 == 0)
 #pragma unroll
-        for (int i = 0; i < 2; ++i) exchanged[half * kRows + row + 8 * i] = sum[i];
+        for (int i = 0; i < 2; ++i) exchanged[half * kRows + row + 8 * i] = rows.sum[i];
       __syncthreads();
 #pragma unroll
-      for (int i = 0; i < 2; ++i) sum[i] = exchanged[row + 8 * i] + exchanged[kRows + row + 8 * i];
+      for (int i = 0; i < 2; ++i) rows.sum[i] = exchanged[row + 8 * i] + exchanged[kRows + row + 8 * i];
       __syncthreads();
     }
   }
@@ -198,66 +204,64 @@ struct Parked {
 };
 
 template <class S>
-__device__ __forceinline__ void fold_parked(Block<S>& block, Parked& parked, float* place, float scale, bool store) {
+__device__ __forceinline__ void fold_parked(Rows<S>& rows, Parked& parked, float* place, float scale, bool store) {
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    const auto fold = Fold<float>::of<true>(parked.any ? parked.top[i] : minus_infinity<float>(), block.top[i], scale);
+    const auto fold = Fold<float>::of<true>(parked.any ? parked.top[i] : minus_infinity<float>(), rows.top[i], scale);
 #pragma unroll
     for (int n = 0; n < S::kVTiles; ++n)
 #pragma unroll
       for (int j = 2 * i; j < 2 * i + 2; ++j) {
         float& at = place[(n * 4 + j) * S::kThreads + static_cast<int>(threadIdx.x)];
-        const float merged = parked.any ? fold.sum(at, block.acc[n][j]) : block.acc[n][j];
+        const float merged = parked.any ? fold.sum(at, rows.acc[n][j]) : rows.acc[n][j];
         if (store)
           at = merged;
         else
-          block.acc[n][j] = merged;
+          rows.acc[n][j] = merged;
       }
-    parked.sum[i] = parked.any ? fold.sum(parked.sum[i], block.sum[i]) : block.sum[i];
+    parked.sum[i] = parked.any ? fold.sum(parked.sum[i], rows.sum[i]) : rows.sum[i];
     parked.top[i] = fold.top;
   }
   parked.any = true;
 }
 
-/// The rows of a warp to o and lse, or to the partial results of their split.
+/// Row i of a lane's two to o and lse, or to the partial results of its split. A call a row: a loop over both is not
+/// unrolled, and then the accumulators lie in memory.
 template <class S>
-__device__ __forceinline__ void write_rows(const Block<S>& block, const Parked& result) {
+__device__ __forceinline__ void write_row(const Block<S>& block, const Rows<S>& rows, const Parked& result, int i) {
   const AttendArgs<bf16>& a = block.a;
   const int lane = static_cast<int>(lane_id()), first_column = block.half * (S::kV / S::kHalves) + 2 * (lane % 4);
+  const UnitRow row = unit_row(a, block.unit, block.warp_row + lane / 4 + 8 * i);
+  if (row.index < 0) return;
+  if (a.parallel_splits > 0 && row.hi > kKeysPerSplit) {
+    float* to = a.partial + (row.index * a.parallel_splits + block.unit.split) * (a.v_dim + 2);
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const UnitRow row = unit_row(a, block.unit, block.warp_row + lane / 4 + 8 * i);
-    if (row.index < 0) continue;
-    if (a.parallel_splits > 0 && row.hi > kKeysPerSplit) {
-      float* to = a.partial + (row.index * a.parallel_splits + block.unit.split) * (a.v_dim + 2);
+    for (int n = 0; n < S::kVTiles; ++n)
 #pragma unroll
-      for (int n = 0; n < S::kVTiles; ++n)
-#pragma unroll
-        for (int j = 0; j < 2; ++j)
-          if (first_column + n * 8 + j < a.v_dim) to[first_column + n * 8 + j] = block.acc[n][2 * i + j];
-      if (lane % 4 == 0 && block.half == 0) {
-        to[a.v_dim] = result.top[i];
-        to[a.v_dim + 1] = result.sum[i];
-      }
-      continue;
+      for (int j = 0; j < 2; ++j)
+        if (first_column + n * 8 + j < a.v_dim) to[first_column + n * 8 + j] = rows.acc[n][2 * i + j];
+    if (lane % 4 == 0 && block.half == 0) {
+      to[a.v_dim] = result.top[i];
+      to[a.v_dim + 1] = result.sum[i];
     }
-    if (block.unit.split > 0) continue;
-    const float inverse = result.sum[i] > 0 ? 1.0F / result.sum[i] : 0.0F;
-    bf16* to = a.o + row.index * a.v_dim;
-#pragma unroll
-    for (int n = 0; n < S::kVTiles; ++n) {
-      const int column = first_column + n * 8;
-      const Pair pair = pack_bf16(block.acc[n][2 * i] * inverse, block.acc[n][2 * i + 1] * inverse);
-      if (a.v_dim % 2 == 0) {
-        if (column < a.v_dim) *reinterpret_cast<Pair*>(to + column) = pair;
-      } else {
-        if (column < a.v_dim) to[column].bits = static_cast<std::uint16_t>(pair & 0xffffU);
-        if (column + 1 < a.v_dim) to[column + 1].bits = static_cast<std::uint16_t>(pair >> 16);
-      }
-    }
-    if (a.lse_TH && lane % 4 == 0 && block.half == 0)
-      a.lse_TH[row.index] = fmaf(result.top[i], a.scale, logf(result.sum[i]));
+    return;
   }
+  if (block.unit.split > 0) return;
+  const float inverse = result.sum[i] > 0 ? 1.0F / result.sum[i] : 0.0F;
+  bf16* to = a.o + row.index * a.v_dim;
+#pragma unroll
+  for (int n = 0; n < S::kVTiles; ++n) {
+    const int column = first_column + n * 8;
+    const Pair pair = pack_bf16(rows.acc[n][2 * i] * inverse, rows.acc[n][2 * i + 1] * inverse);
+    if (a.v_dim % 2 == 0) {
+      if (column < a.v_dim) *reinterpret_cast<Pair*>(to + column) = pair;
+    } else {
+      if (column < a.v_dim) to[column].bits = static_cast<std::uint16_t>(pair & 0xffffU);
+      if (column + 1 < a.v_dim) to[column + 1].bits = static_cast<std::uint16_t>(pair >> 16);
+    }
+  }
+  if (a.lse_TH && lane % 4 == 0 && block.half == 0)
+    a.lse_TH[row.index] = fmaf(result.top[i], a.scale, logf(result.sum[i]));
 }
 
 template <class S>
@@ -265,6 +269,7 @@ __global__ void __launch_bounds__(S::kThreads) attend_kernel(AttendArgs<bf16> a)
   __shared__ int slot;
   const int thread = static_cast<int>(threadIdx.x), lane = static_cast<int>(lane_id());
   Block<S> block(a, dynamic_shared<bf16>(), thread / 32);
+  Rows<S> rows;
   const float scale = a.scale * kLog2E;
   float* place = a.parked + static_cast<std::int64_t>(blockIdx.x) * kRows * S::kV;
 
@@ -277,8 +282,8 @@ __global__ void __launch_bounds__(S::kThreads) attend_kernel(AttendArgs<bf16> a)
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      block.row_lo[i] = block.lo[block.warp_row + lane / 4 + 8 * i];
-      block.row_hi[i] = block.hi[block.warp_row + lane / 4 + 8 * i];
+      rows.lo[i] = block.lo[block.warp_row + lane / 4 + 8 * i];
+      rows.hi[i] = block.hi[block.warp_row + lane / 4 + 8 * i];
     }
     const KeyRange range = range_of_rows<kRows>(block.lo, block.hi);
     int key = range.lo / kKeys * kKeys, end = range.hi;
@@ -295,25 +300,26 @@ __global__ void __launch_bounds__(S::kThreads) attend_kernel(AttendArgs<bf16> a)
     if (key < end) block.fetch(key, end, 0);
     copies_commit();
 
-    block.clear();
+    rows.clear();
     Parked parked{};
     for (int stage = 0; key < end; key += kKeys, stage ^= 1) {
       if (key + kKeys < end) block.fetch(key + kKeys, end, stage ^ 1);
       copies_commit();
       copies_wait<1>();
       __syncthreads();
-      block.step(key, stage, key < range.all_lo || key + kKeys > range.all_hi, scale);
+      block.step(rows, key, stage, key < range.all_lo || key + kKeys > range.all_hi, scale);
       __syncthreads();
       if ((key + kKeys) % kKeysPerSplit == 0 && key + kKeys < end) {
-        block.finish_split();
-        fold_parked(block, parked, place, scale, true);
-        block.clear();
+        block.finish_split(rows);
+        fold_parked(rows, parked, place, scale, true);
+        rows.clear();
       }
     }
     copies_wait<0>();
-    block.finish_split();
-    fold_parked(block, parked, place, scale, false);
-    write_rows(block, parked);
+    block.finish_split(rows);
+    fold_parked(rows, parked, place, scale, false);
+    write_row(block, rows, parked, 0);
+    write_row(block, rows, parked, 1);
   }
 }
 
