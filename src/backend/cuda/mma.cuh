@@ -14,7 +14,7 @@
 #include "src/base/dtype.hpp"
 
 #ifndef __CUDACC__
-#include "mma_emulated.hpp"
+#include <mma_emulated.hpp>  // of the emulation, which lies beside its cuda_runtime.h
 #endif
 
 namespace athanor::cuda {
