@@ -102,17 +102,14 @@ __device__ inline void load_matrices_transposed(Pair (&r)[4], const void* row) {
 #endif
 }
 
-/// 16 bytes from global to shared memory, both 16-byte aligned, beside the arithmetic; zeros where not `valid` (then
-/// `from` is not read). There after the thread's copies_wait and a barrier.
-__device__ inline void copy_16_bytes(void* to_shared, const void* from, bool valid) {
+/// 16 bytes from global to shared memory, both 16-byte aligned, beside the arithmetic. There after the thread's
+/// copies_wait and a barrier.
+__device__ inline void copy_16_bytes(void* to_shared, const void* from) {
 #ifdef __CUDACC__
   const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to_shared));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-               :
-               : "r"(address), "l"(from), "r"(valid ? 16 : 0)
-               : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" : : "r"(address), "l"(from) : "memory");
 #else
-  mma_emulated::copy_16_bytes(to_shared, from, valid);
+  mma_emulated::copy_16_bytes(to_shared, from);
 #endif
 }
 

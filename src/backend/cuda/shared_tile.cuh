@@ -61,8 +61,10 @@ struct SharedTile {
       const bf16* from = row_of(row);
       bf16* to = chunk(row, column / 8);
       const int count = from && column < columns ? (columns - column < 8 ? columns - column : 8) : 0;
-      if (whole) {
-        copy_16_bytes(to, count > 0 ? from + column : data, count > 0);
+      if (count == 0) {
+        *reinterpret_cast<uint4*>(to) = make_uint4(0, 0, 0, 0);
+      } else if (whole) {
+        copy_16_bytes(to, from + column);
       } else {
         for (int j = 0; j < 8; ++j) to[j].bits = j < count ? from[column + j].bits : std::uint16_t{0};
       }
@@ -70,7 +72,7 @@ struct SharedTile {
   }
 };
 
-/// c[2 * kPairs tiles of 8 columns] += a * b, b's columns in pairs of tiles.
+/// Two neighbouring 16 x 8 tiles of a product += a * b.
 __device__ inline void mma_pair(float (&even)[4], float (&odd)[4], const FragmentA& a, const FragmentB2& b) {
   mma_16x8x16(even, a, b.r[0], b.r[1]);
   mma_16x8x16(odd, a, b.r[2], b.r[3]);

@@ -72,19 +72,12 @@ inline Copies& copies_of_thread() {
   return all[threadIdx.x];
 }
 
-inline void copy_16_bytes(void* to, const void* from, bool valid) {
-  copies_of_thread().groups.back().push_back({to, valid ? from : nullptr});
-}
+inline void copy_16_bytes(void* to, const void* from) { copies_of_thread().groups.back().push_back({to, from}); }
 inline void copies_commit() { copies_of_thread().groups.emplace_back(); }
 inline void copies_wait(int pending) {
   auto& groups = copies_of_thread().groups;
   while (groups.size() > static_cast<std::size_t>(pending) + 1) {
-    for (const Copy& copy : groups.front()) {
-      if (copy.from)
-        std::memcpy(copy.to, copy.from, 16);
-      else
-        std::memset(copy.to, 0, 16);
-    }
+    for (const Copy& copy : groups.front()) std::memcpy(copy.to, copy.from, 16);
     groups.erase(groups.begin());
   }
 }
