@@ -39,6 +39,9 @@ __device__ inline T narrow(From value) {
 
 __device__ inline float exponential(float x) { return expf(x); }
 __device__ inline double exponential(double x) { return exp(x); }
+/// A product that is rounded before it is used: never part of a fused multiply-add.
+__device__ inline float product(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double product(double a, double b) { return __dmul_rn(a, b); }
 __device__ inline float root(float x) { return sqrtf(x); }
 __device__ inline double root(double x) { return sqrt(x); }
 /// 1 / (1 + exp(-x)).
@@ -62,7 +65,9 @@ struct alignas(sizeof(T) * kCount) Pack {
   T at[kCount];
 };
 
-constexpr std::int64_t packs_of(std::int64_t count, std::int64_t pack) { return (count + pack - 1) / pack; }
+__host__ __device__ constexpr std::int64_t packs_of(std::int64_t count, std::int64_t pack) {
+  return (count + pack - 1) / pack;
+}
 
 /// Elements [0, count) at `data`, seen as packs; the last may be short. Reading past the end gives `beyond`.
 template <class T, int kCount = kPack<std::remove_const_t<T>>>

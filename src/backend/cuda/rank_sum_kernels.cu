@@ -55,7 +55,7 @@ __global__ void rank_sum_kernel(T* out, Contributions<T> from, std::int64_t coun
   constexpr int kSize = static_cast<int>(sizeof(T) / sizeof(Value));
   const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    Acc total[kSize];
+    Acc total[kSize] = {};
     for (int r = 0; r < from.ranks; ++r) {
       const T pack = from.of(r)[i];
       const Value* values = reinterpret_cast<const Value*>(&pack);

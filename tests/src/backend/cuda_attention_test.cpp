@@ -9,8 +9,8 @@
 #include "src/backend/cuda/attention.hpp"
 #include "src/backend/cuda/attention_kernels.cuh"
 #include "src/backend/cuda/cuda_arena.hpp"
+#include "src/backend/cuda/cuda_backend.hpp"
 #include "src/backend/cuda/cuda_stream.hpp"
-#include "src/backend/cuda/memory.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 
@@ -24,37 +24,35 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 class CudaAttentionTest : public testing::TestWithParam<DType> {
  protected:
-  Tensor empty(const Shape& shape, DType dtype) {
-    const auto bytes = at(shape.numel()) * size_bytes(dtype);
-    return {arena_.allocate(bytes), 0, shape, dtype, Device{Device::Kind::cuda, 0}};
-  }
+  Tensor empty(const Shape& shape, DType dtype) { return ops_.empty(shape, dtype); }
   Tensor random(const Shape& shape, std::uint64_t stream, Values& held) {
     const Philox random(5, RandomPurpose::test, stream);
     Values values(at(shape.numel()));
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = 2 * random.uniform(i) - 1;
     Tensor wide = empty(shape, DType::f64), tensor = empty(shape, GetParam());
-    cuda::upload(wide, std::as_bytes(std::span(values)), stream_);
-    cuda::copy(tensor, wide, stream_);
+    ops_.upload(wide, std::as_bytes(std::span(values)), stream_);
+    ops_.copy(tensor, wide, stream_);
     held = read(tensor);
     return tensor;
   }
   Tensor ids(const Ids& values) {
     Tensor tensor = empty({static_cast<std::int64_t>(values.size())}, DType::i32);
-    cuda::upload(tensor, std::as_bytes(std::span(values)), stream_);
+    ops_.upload(tensor, std::as_bytes(std::span(values)), stream_);
     return tensor;
   }
   Values read(const Tensor& tensor) {
     Tensor wide = empty(tensor.shape(), DType::f64);
-    cuda::copy(wide, tensor, stream_);
+    ops_.copy(wide, tensor, stream_);
     Values values(at(tensor.numel()));
-    cuda::download(std::as_writable_bytes(std::span(values)), wide, stream_);
+    ops_.download(std::as_writable_bytes(std::span(values)), wide, stream_);
     stream_.synchronize();
     return values;
   }
   /// bf16 keeps 8 bits of inputs, weights and results; f32 sums of some thousand terms about 18.
   double bound() const { return GetParam() == DType::f64 ? 1e-12 : GetParam() == DType::f32 ? 1e-5 : 1e-2; }
 
-  cuda::CudaArena arena_{0};
+  cuda::CudaBackend ops_{0};
+  Arena& arena_ = ops_.arena();
   cuda::CudaStream stream_{0};
 };
 

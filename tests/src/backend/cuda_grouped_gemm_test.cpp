@@ -5,11 +5,10 @@
 #include <cmath>
 #include <vector>
 
-#include "src/backend/cuda/cuda_arena.hpp"
+#include "src/backend/cuda/cuda_backend.hpp"
 #include "src/backend/cuda/cuda_stream.hpp"
 #include "src/backend/cuda/grouped_gemm.hpp"
 #include "src/backend/cuda/grouped_gemm_kernels.cuh"
-#include "src/backend/cuda/memory.hpp"
 #include "src/backend/cuda/per_head_gemm.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
@@ -24,29 +23,27 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 class CudaGroupedGemmTest : public testing::TestWithParam<DType> {
  protected:
-  Tensor empty(const Shape& shape, DType dtype) {
-    return {arena_.allocate(at(shape.numel()) * size_bytes(dtype)), 0, shape, dtype, Device{Device::Kind::cuda, 0}};
-  }
+  Tensor empty(const Shape& shape, DType dtype) { return ops_.empty(shape, dtype); }
   Tensor random(const Shape& shape, DType dtype, std::uint64_t stream, Values& held) {
     const Philox random(5, RandomPurpose::test, stream);
     Values values(at(shape.numel()));
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = random.uniform(i) - 0.5;
     Tensor wide = empty(shape, DType::f64), tensor = empty(shape, dtype);
-    cuda::upload(wide, std::as_bytes(std::span(values)), stream_);
-    cuda::copy(tensor, wide, stream_);
+    ops_.upload(wide, std::as_bytes(std::span(values)), stream_);
+    ops_.copy(tensor, wide, stream_);
     held = read(tensor);
     return tensor;
   }
   Tensor ids(const Ids& values) {
     Tensor tensor = empty({static_cast<std::int64_t>(values.size())}, DType::i32);
-    cuda::upload(tensor, std::as_bytes(std::span(values)), stream_);
+    ops_.upload(tensor, std::as_bytes(std::span(values)), stream_);
     return tensor;
   }
   Values read(const Tensor& tensor) {
     Tensor wide = empty(tensor.shape(), DType::f64);
-    cuda::copy(wide, tensor, stream_);
+    ops_.copy(wide, tensor, stream_);
     Values values(at(tensor.numel()));
-    cuda::download(std::as_writable_bytes(std::span(values)), wide, stream_);
+    ops_.download(std::as_writable_bytes(std::span(values)), wide, stream_);
     stream_.synchronize();
     return values;
   }
@@ -60,7 +57,7 @@ class CudaGroupedGemmTest : public testing::TestWithParam<DType> {
   static constexpr std::int64_t kExperts = 3, kOut = 136, kIn = 200, kRows = 300;
   const Ids offsets_{0, 150, 150, 290};  ///< two tiles, none, two tiles; ten rows of nobody
 
-  cuda::CudaArena arena_{0};
+  cuda::CudaBackend ops_{0};
   cuda::CudaStream stream_{0};
 };
 

@@ -135,6 +135,8 @@ inline int __clz(int bits) { return std::countl_zero(static_cast<unsigned>(bits)
 inline int __ffs(int bits) { return bits == 0 ? 0 : std::countr_zero(static_cast<unsigned>(bits)) + 1; }
 inline float rsqrtf(float value) { return 1.0F / sqrtf(value); }
 inline double rsqrt(double value) { return 1.0 / sqrt(value); }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
 inline float __expf(float value) { return expf(value); }
 inline float __logf(float value) { return logf(value); }
 inline float __fdividef(float a, float b) { return a / b; }
