@@ -15,6 +15,9 @@
 #include "parallel/mpi/mpi_session.hpp"
 #include "parallel/watchdog.hpp"
 #include "src/base/error.hpp"
+#ifdef ATHANOR_WITH_CUDA
+#include "src/backend/cuda/offer_devices.hpp"
+#endif
 
 namespace athanor {
 namespace {
@@ -87,6 +90,9 @@ int guarded(const std::vector<std::string>& words) {
   world.set_log(&log);
   const Watchdog watchdog(log, world.host_name(), StopSignal::asked_to_end);
   try {
+#ifdef ATHANOR_WITH_CUDA
+    cuda::offer_devices();
+#endif
     return dispatch(words, world);
   } catch (const Error& error) {
     return end_with(error.what(), error.exit_status(), world, errors);

@@ -1,7 +1,7 @@
 // Memory of one GPU behind the caching Arena: cudaMalloc is asked only for sizes not seen before.
 // Law: a block whose last tensor died is handed out again at once, while its old work may still be on a stream. That is
-// right for work that follows on the same stream; a tensor used on a second stream must live until an event of that
-// stream has been waited for.
+// right for work that follows on the back end's first stream; on another, CudaStream::keep() holds the tensors until
+// their work is done.
 #pragma once
 
 #include "src/backend/storage.hpp"

@@ -7,21 +7,14 @@
 #include "src/base/error.hpp"
 
 namespace athanor::cuda {
-namespace {
 
-[[noreturn]] void fail(std::string_view what, std::string_view reason, const std::source_location& where) {
+void fail(std::string_view what, std::string_view reason, const std::source_location& where) {
   throw Error("cuda: " + std::string(what) + ": " + std::string(reason) + " (" + where.file_name() + ":" +
               std::to_string(where.line()) + ")");
 }
 
-}  // namespace
-
 void check(cudaError_t status, std::string_view what, const std::source_location& where) {
   if (status != cudaSuccess) fail(what, cudaGetErrorString(status), where);
-}
-
-void check(cublasStatus_t status, std::string_view what, const std::source_location& where) {
-  if (status != CUBLAS_STATUS_SUCCESS) fail(what, cublasLtGetStatusString(status), where);
 }
 
 void check_or_log(cudaError_t status, std::string_view what) noexcept {

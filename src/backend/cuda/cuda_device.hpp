@@ -2,7 +2,6 @@
 // that names what was wanted, the reason CUDA gives and the line.
 #pragma once
 
-#include <cublasLt.h>
 #include <cuda_runtime_api.h>
 
 #include <source_location>
@@ -10,10 +9,10 @@
 
 namespace athanor::cuda {
 
+/// @throws Error "cuda: <what>: <reason> (file:line)", always.
+[[noreturn]] void fail(std::string_view what, std::string_view reason, const std::source_location& where);
 /// @throws Error "cuda: <what>: <reason> (file:line)" unless the call succeeded.
 void check(cudaError_t status, std::string_view what,
-           const std::source_location& where = std::source_location::current());
-void check(cublasStatus_t status, std::string_view what,
            const std::source_location& where = std::source_location::current());
 /// For destructors: logs instead of throwing.
 void check_or_log(cudaError_t status, std::string_view what) noexcept;

@@ -2,9 +2,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include <string>
 #include <utility>
 
 #include "src/backend/cuda/cuda_device.hpp"
+#include "src/base/error.hpp"
 
 namespace athanor::cuda {
 
@@ -16,6 +18,13 @@ CudaEvent::CudaEvent(int device) {
 }
 
 CudaEvent::~CudaEvent() { check_or_log(cudaEventDestroy(event_), "destroy an event"); }
+
+bool CudaEvent::is_over() const {
+  const cudaError_t status = cudaEventQuery(event_);
+  if (status == cudaErrorNotReady) return false;
+  check(status, "ask for an event");
+  return true;
+}
 
 void CudaEvent::synchronize() const { check(cudaEventSynchronize(event_), "wait for an event"); }
 
@@ -38,7 +47,7 @@ PinnedStaging::Buffer PinnedStaging::next() {
 
 // ---- stream
 
-CudaStream::CudaStream(int device) : device_(device), staging_(device) {
+CudaStream::CudaStream(int device, bool first) : device_(device), first_(first), staging_(device) {
   const DeviceGuard guard(device);
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream");
 }
@@ -46,17 +55,66 @@ CudaStream::CudaStream(int device) : device_(device), staging_(device) {
 CudaStream::~CudaStream() {
   check_or_log(cudaStreamSynchronize(stream_), "wait for a stream at its end");
   if (failure_) spdlog::warn("cuda: host work of a stream failed and nobody synchronized after it");
+  if (note_) check_or_log(cudaFree(note_), "free a stream's note");
+  if (note_copy_) check_or_log(cudaFreeHost(note_copy_), "free the copy of a stream's note");
   check_or_log(cudaStreamDestroy(stream_), "destroy a stream");
 }
 
 void CudaStream::synchronize() {
+  if (note_asked_)
+    check(cudaMemcpyAsync(note_copy_, note_, sizeof(IdNote), cudaMemcpyDeviceToHost, stream_), "read a stream's note");
   check(cudaStreamSynchronize(stream_), "wait for a stream");
+  kept_now_.clear();
+  kept_.clear();
   std::exception_ptr failure;
   {
     const std::lock_guard lock(mutex_);
     failure = std::exchange(failure_, nullptr);
   }
   if (failure) std::rethrow_exception(failure);
+  if (std::exchange(note_asked_, false)) throw_noted_id();
+}
+
+void CudaStream::throw_noted_id() {
+  const IdNote note = *note_copy_;
+  if (note.call == 0) return;
+  check(cudaMemsetAsync(note_, 0, sizeof(IdNote), stream_), "clear a stream's note");
+  const unsigned long long said = ~note.place_and_id;
+  const auto id = static_cast<std::int32_t>(static_cast<std::uint32_t>(said));
+  throw Error(std::string(note.op) + ": wanted ids in [" + std::to_string(note.lowest) + ", " +
+              std::to_string(note.limit) + "), found " + std::to_string(id) + " at place " +
+              std::to_string(said >> 32));
+}
+
+IdCheck CudaStream::id_check(const char* op, std::int64_t lowest, std::int64_t limit) {
+  if (!note_) {
+    void *note = nullptr, *copy = nullptr;
+    check(cudaMalloc(&note, sizeof(IdNote)), "a stream's note");
+    note_ = static_cast<IdNote*>(note);
+    check(cudaHostAlloc(&copy, sizeof(IdNote), cudaHostAllocDefault), "the copy of a stream's note");
+    note_copy_ = static_cast<IdNote*>(copy);
+    check(cudaMemsetAsync(note_, 0, sizeof(IdNote), stream_), "clear a stream's note");
+  }
+  note_asked_ = true;
+  return {note_, ++calls_, op, lowest, limit};
+}
+
+void CudaStream::keep(const Tensor& tensor) {
+  constexpr std::size_t kTogether = 32;
+  kept_now_.push_back(tensor);
+  if (kept_now_.size() < kTogether) return;
+  kept_.emplace_back(device_, std::exchange(kept_now_, {}));
+  record(kept_.back().until);
+  while (!kept_.empty() && kept_.front().until.is_over()) kept_.pop_front();
+}
+
+std::byte* CudaStream::scratch(Arena& arena, std::size_t bytes) {
+  if (!scratch_ || scratch_.block()->capacity_bytes < bytes) {
+    check(cudaDeviceSynchronize(), "wait before a stream's scratch memory grows");
+    scratch_ = {};
+    scratch_ = arena.allocate(bytes);
+  }
+  return scratch_.data();
 }
 
 void CudaStream::enqueue_host(std::function<void()> work) {

@@ -1,9 +1,11 @@
 #include "src/backend/cuda/rank_sum_kernels.cuh"
 
+#include "src/backend/cuda/launch.cuh"
+
 namespace athanor::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr unsigned kThreads = 256;
 constexpr std::int64_t kMostBlocks = 4096;  // enough to fill any device; threads go on in steps of the grid
 
 struct Bits16 {
@@ -53,7 +55,7 @@ __global__ void rank_sum_kernel(T* out, Contributions<T> from, std::int64_t coun
   constexpr int kSize = static_cast<int>(sizeof(T) / sizeof(Value));
   const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    Acc total[kSize];
+    Acc total[kSize] = {};
     for (int r = 0; r < from.ranks; ++r) {
       const T pack = from.of(r)[i];
       const Value* values = reinterpret_cast<const Value*>(&pack);
@@ -75,8 +77,7 @@ cudaError_t start(void* out, const void* own, const void* others, std::size_t st
   const std::int64_t blocks = (count + kThreads - 1) / kThreads;
   const auto grid = static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks);
   const Contributions<T> from{static_cast<const T*>(own), static_cast<const char*>(others), stride_bytes, rank, ranks};
-  rank_sum_kernel<T, Value><<<grid, kThreads, 0, stream>>>(static_cast<T*>(out), from, count, op);
-  return cudaGetLastError();
+  return launch(rank_sum_kernel<T, Value>, {grid, kThreads}, stream, static_cast<T*>(out), from, count, op);
 }
 
 bool is_aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }

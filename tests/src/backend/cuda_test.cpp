@@ -7,11 +7,10 @@
 #include <cstdlib>
 #include <vector>
 
-#include "src/backend/cuda/cuda_arena.hpp"
+#include "src/backend/cuda/cuda_backend.hpp"
 #include "src/backend/cuda/cuda_device.hpp"
 #include "src/backend/cuda/cuda_stream.hpp"
 #include "src/backend/cuda/gemm.hpp"
-#include "src/backend/cuda/memory.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 
@@ -23,7 +22,7 @@ class CudaTest : public testing::Test {
   void SetUp() override {
     std::string_view reason;
     if (cuda::device_count(&reason) > 0) {
-      arena_ = std::make_unique<cuda::CudaArena>(0);
+      ops_ = std::make_unique<cuda::CudaBackend>(0);
       stream_ = std::make_unique<cuda::CudaStream>(0);
       return;
     }
@@ -32,21 +31,18 @@ class CudaTest : public testing::Test {
     GTEST_SKIP() << "skipped for want of a GPU: " << reason;
   }
 
-  Tensor empty(const Shape& shape, DType dtype) {
-    const auto bytes = static_cast<std::size_t>(shape.numel()) * size_bytes(dtype);
-    return {arena_->allocate(bytes), 0, shape, dtype, Device{Device::Kind::cuda, 0}};
-  }
+  Tensor empty(const Shape& shape, DType dtype) { return ops_->empty(shape, dtype); }
   Tensor upload(const std::vector<double>& values, const Shape& shape, DType dtype) {
     Tensor wide = empty(shape, DType::f64), tensor = empty(shape, dtype);
-    cuda::upload(wide, std::as_bytes(std::span(values)), *stream_);
-    cuda::copy(tensor, wide, *stream_);
+    ops_->upload(wide, std::as_bytes(std::span(values)), *stream_);
+    ops_->copy(tensor, wide, *stream_);
     return tensor;
   }
   std::vector<double> read(const Tensor& tensor) {
     Tensor wide = empty(tensor.shape(), DType::f64);
-    cuda::copy(wide, tensor, *stream_);
+    ops_->copy(wide, tensor, *stream_);
     std::vector<double> values(static_cast<std::size_t>(tensor.numel()));
-    cuda::download(std::as_writable_bytes(std::span(values)), wide, *stream_);
+    ops_->download(std::as_writable_bytes(std::span(values)), wide, *stream_);
     stream_->synchronize();
     return values;
   }
@@ -57,7 +53,7 @@ class CudaTest : public testing::Test {
     return values;
   }
 
-  std::unique_ptr<cuda::CudaArena> arena_;
+  std::unique_ptr<cuda::CudaBackend> ops_;
   std::unique_ptr<cuda::CudaStream> stream_;
 };
 
@@ -81,7 +77,7 @@ TEST_F(CudaTest, ConversionsRoundAsOnTheCpu) {
   EXPECT_EQ(read(upload(values, {777}, DType::bf16)), as_bf16);
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
     Tensor filled = empty({333}, dtype);
-    cuda::fill(filled, -1.5, *stream_);
+    ops_->fill(filled, -1.5, *stream_);
     EXPECT_EQ(read(filled), std::vector<double>(333, -1.5));
   }
 }
@@ -108,11 +104,11 @@ TEST_F(CudaTest, EventsOrderStreams) {
   cuda::CudaEvent event(0);
   const std::int64_t count = 1 << 22;
   Tensor filled = empty({count}, DType::f64), copied = empty({count}, DType::f64);
-  cuda::fill(filled, 1.0, *stream_);
-  cuda::fill(filled, 2.0, *stream_);
+  ops_->fill(filled, 1.0, *stream_);
+  ops_->fill(filled, 2.0, *stream_);
   stream_->record(event);
   other.wait(event);
-  cuda::copy(copied, filled, other);
+  ops_->copy(copied, filled, other);
   other.synchronize();
   EXPECT_EQ(read(copied), std::vector<double>(static_cast<std::size_t>(count), 2.0));
 }
@@ -159,7 +155,7 @@ TEST_F(CudaTest, RefusesWhatDoesNotFit) {
   const Tensor a = empty({4, 5}, DType::f32), b = empty({6, 4}, DType::f32);
   Tensor c = empty({4, 6}, DType::f32), narrow = empty({3}, DType::f32);
   EXPECT_THROW(products.gemm(c, a, Transpose::no, b, Transpose::yes, false, *stream_), Error);
-  EXPECT_THROW(cuda::copy(narrow, a, *stream_), Error);
+  EXPECT_THROW(ops_->copy(narrow, a, *stream_), Error);
   EXPECT_THROW(cuda::check(cudaErrorInvalidValue, "a test"), Error);
 }
 

@@ -1,0 +1,300 @@
+#include "src/backend/cuda/attention.hpp"
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "src/backend/cuda/attention_kernels.cuh"
+#include "src/backend/cuda/cuda_device.hpp"
+#include "src/backend/cuda/operands.hpp"
+#include "src/base/error.hpp"
+
+namespace athanor::cuda {
+namespace {
+
+template <class F>
+void dispatch(DType dtype, std::string_view op, F&& f) {
+  switch (dtype) {
+    case DType::bf16:
+      return f(bf16{});
+    case DType::f32:
+      return f(float{});
+    case DType::f64:
+      return f(double{});
+    default:
+      throw Error(std::string(op) + ": wanted f32, bf16 or f64, found " + std::string(to_string(dtype)));
+  }
+}
+
+template <class T>
+T* data(const Tensor& tensor) {
+  return tensor.defined() ? reinterpret_cast<T*>(tensor.unsafe_data()) : nullptr;
+}
+
+int count_of(std::int64_t value) { return static_cast<int>(value); }
+
+/// Arrays cut from one block of the arena.
+class Workspace {
+ public:
+  /// Reserves; call take in the same order once the block is there.
+  template <class T>
+  void reserve(std::int64_t count) {
+    bytes_ += padded<T>(count);
+  }
+  void allocate(Arena& arena) { block_ = arena.allocate(std::max<std::size_t>(bytes_, 1)); }
+  template <class T>
+  T* take(std::int64_t count) {
+    auto* out = reinterpret_cast<T*>(block_.data() + taken_);
+    taken_ += padded<T>(count);
+    return out;
+  }
+
+ private:
+  template <class T>
+  static std::size_t padded(std::int64_t count) {
+    return (static_cast<std::size_t>(count) * sizeof(T) + 255) / 256 * 256;
+  }
+  std::size_t bytes_ = 0, taken_ = 0;
+  StorageRef block_;
+};
+
+void reserve_lists(Workspace& workspace, std::int64_t rows, std::int64_t key_tiles) {
+  workspace.reserve<int>(TileLists::kNumCounts);
+  workspace.reserve<QueryTile>(rows + 1);
+  workspace.reserve<Stretch>(rows + 1);
+  workspace.reserve<KeyTile>(key_tiles);
+}
+TileLists take_lists(Workspace& workspace, std::int64_t rows, std::int64_t key_tiles) {
+  TileLists lists;
+  lists.counts = workspace.take<int>(TileLists::kNumCounts);
+  lists.query_tiles = workspace.take<QueryTile>(rows + 1);
+  lists.stretches = workspace.take<Stretch>(rows + 1);
+  lists.key_tiles = key_tiles > 0 ? workspace.take<KeyTile>(key_tiles) : nullptr;
+  return lists;
+}
+
+[[noreturn]] void refuse_widths(const AttentionArgs& a, std::string_view op) {
+  throw Error(std::string(op) + ": no kernel holds heads of " + std::to_string(a.qk_dim) + " and values of " +
+              std::to_string(a.v_dim) + "; bf16 takes up to 256 (576 and 512 where values lie in the keys)");
+}
+
+template <class T>
+TileLaunch attend_launch(const AttentionArgs& a, bool values_in_keys, std::string_view op) {
+  const int qk_dim = count_of(a.qk_dim), v_dim = count_of(a.v_dim);
+  const TileLaunch launch = std::same_as<T, bf16>    ? attend_launch_bf16(qk_dim, v_dim, values_in_keys)
+                            : std::same_as<T, float> ? attend_launch_f32(qk_dim, v_dim, values_in_keys)
+                                                     : attend_launch_f64(qk_dim, v_dim, values_in_keys);
+  if (launch.blocks_per_processor == 0) refuse_widths(a, op);
+  return launch;
+}
+
+template <class T>
+BackwardLaunch backward_launch(const AttentionArgs& a, std::string_view op) {
+  const int qk_dim = count_of(a.qk_dim), v_dim = count_of(a.v_dim);
+  const BackwardLaunch launch = std::same_as<T, bf16>    ? attend_backward_launch_bf16(qk_dim, v_dim)
+                                : std::same_as<T, float> ? attend_backward_launch_f32(qk_dim, v_dim)
+                                                         : attend_backward_launch_f64(qk_dim, v_dim);
+  if (launch.keys.blocks_per_processor == 0) refuse_widths(a, op);
+  return launch;
+}
+
+template <class T>
+AttendArgs<T> attend_args(const Tensor& o, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionArgs& a) {
+  AttendArgs<T> out;
+  out.o = data<T>(o);
+  out.q = data<const T>(q);
+  out.k = data<const T>(k);
+  out.v = v.defined() ? data<const T>(v) : out.k;
+  out.num_heads = count_of(a.num_heads);
+  out.num_kv_heads = count_of(a.num_kv_heads);
+  out.qk_dim = count_of(a.qk_dim);
+  out.v_dim = count_of(a.v_dim);
+  out.k_stride = a.num_kv_heads * a.qk_dim;
+  out.v_stride = v.defined() ? a.num_kv_heads * a.v_dim : out.k_stride;
+  out.v_head = v.defined() ? a.v_dim : a.qk_dim;
+  out.scale = static_cast<typename AttendArgs<T>::Acc>(a.scale);
+  out.values_in_keys = !v.defined();
+  out.whole_vectors = whole_vectors({&q, &k, v.defined() ? &v : &k}, {a.qk_dim, v.defined() ? a.v_dim : 0});
+  return out;
+}
+
+void require_heads(std::string_view op, const AttentionArgs& args, const Tensor& q, const Tensor& k) {
+  require(args.num_heads > 0 && args.num_kv_heads > 0 && args.num_heads % args.num_kv_heads == 0, op,
+          "query heads a multiple of key/value heads", q, k);
+  require(args.scale > 0, op, "a positive scale", q, k);
+  require(args.qk_dim > 0 && args.v_dim > 0 && q.shape().back() == args.num_heads * args.qk_dim, op,
+          "queries of H*Q columns", q, k);
+  require(k.shape().back() == args.num_kv_heads * args.qk_dim, op, "keys of G*Q columns", k, q);
+  require(k.dtype() == q.dtype(), op, "operands of one type", q, k);
+}
+
+void require_attention(std::string_view op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
+                       const Tensor& lse_TH, const Tensor& key_begin_T, const Tensor& key_end_T,
+                       const AttentionArgs& args) {
+  const std::int64_t tokens = q.shape().flat_rows();
+  require_heads(op, args, q, k);
+  require(v.shape().back() == args.num_kv_heads * args.v_dim, op, "values of G*V columns", v, q);
+  require(o.shape().back() == args.num_heads * args.v_dim, op, "an output of H*V columns", o, q);
+  require(o.shape().flat_rows() == tokens, op, "as many rows of o as of q", o, q);
+  require(v.shape().flat_rows() == k.shape().flat_rows(), op, "as many rows of v as of k", v, k);
+  if (key_end_T.defined())
+    require(key_end_T.dtype() == DType::i32 && key_end_T.numel() == tokens, op, "i32 key_end [T]", key_end_T, q);
+  else
+    require(k.shape().flat_rows() == tokens, op, "as many keys as queries where no key_end is given", q, k);
+  require(v.dtype() == q.dtype() && o.dtype() == q.dtype(), op, "operands of one type", v, o);
+  require(lse_TH.dtype() == accumulation_dtype(q.dtype()) && lse_TH.numel() == tokens * args.num_heads, op,
+          "lse [T, H] of the accumulation type", lse_TH, q);
+  require(key_begin_T.dtype() == DType::i32 && key_begin_T.numel() == tokens, op, "i32 key_begin [T]", key_begin_T, q);
+}
+
+}  // namespace
+
+void attention_forward(Tensor o, Tensor lse_TH, const Tensor& q, const Tensor& k, const Tensor& v,
+                       const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args, Arena& arena,
+                       Stream& stream) {
+  constexpr std::string_view kOp = "attention_forward";
+  require_attention(kOp, q, k, v, o, lse_TH, key_begin_T, key_end_T, args);
+  CudaStream& s = stream_for(kOp, stream, {&o, &lse_TH, &q, &k, &v, &key_begin_T, &key_end_T});
+  const std::int64_t tokens = q.shape().flat_rows();
+  if (tokens == 0) return;
+  const DeviceGuard guard(s.device());
+  dispatch(q.dtype(), kOp, [&](auto type) {
+    using T = decltype(type);
+    using Acc = typename AttendArgs<T>::Acc;
+    const TileLaunch launch = attend_launch<T>(args, false, kOp);
+    const int blocks = std::min(processors_of(s.device()) * launch.blocks_per_processor,
+                                count_of(std::min<std::int64_t>(tokens * args.num_heads, 1 << 20)));
+    AttendArgs<T> a = attend_args<T>(o, q, k, v, args);
+    Workspace workspace;
+    const std::int64_t parked = std::int64_t{blocks} * launch.rows_per_tile * launch.width;
+    reserve_lists(workspace, tokens, 0);
+    workspace.reserve<Acc>(parked);
+    workspace.allocate(arena);
+    a.tiles = take_lists(workspace, tokens, 0);
+    a.parked = workspace.take<Acc>(parked);
+    a.lse_TH = data<Acc>(lse_TH);
+    a.key_begin_T = data<const std::int32_t>(key_begin_T);
+    a.key_end_T = data<const std::int32_t>(key_end_T);
+    check(launch_find_tiles({a.key_begin_T, a.key_end_T, nullptr, 0, count_of(tokens), launch.rows_per_tile}, a.tiles,
+                            s.handle()),
+          "the tiles of attention_forward");
+    check(launch_attend(a, blocks, s.handle()), kOp);
+  });
+}
+
+void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, const Tensor& q, const Tensor& k,
+                        const Tensor& v, const Tensor& o, const Tensor& lse_TH, const Tensor& key_begin_T,
+                        const Tensor& key_end_T, const AttentionArgs& args, Arena& arena, Stream& stream) {
+  constexpr std::string_view kOp = "attention_backward";
+  require_attention(kOp, q, k, v, o, lse_TH, key_begin_T, key_end_T, args);
+  require_attention(kOp, dq, dk, dv, d_o, lse_TH, key_begin_T, key_end_T, args);
+  require(dq.dtype() == q.dtype(), kOp, "gradients of the operands' type", dq, q);
+  require(dk.shape().flat_rows() == k.shape().flat_rows(), kOp, "as many rows of dk as of k", dk, k);
+  CudaStream& s = stream_for(kOp, stream, {&dq, &dk, &dv, &d_o, &q, &k, &v, &o, &lse_TH, &key_begin_T, &key_end_T});
+  const std::int64_t tokens = q.shape().flat_rows(), keys = k.shape().flat_rows();
+  const DeviceGuard guard(s.device());
+  if (key_end_T.defined()) {  // some keys may be seen by no query
+    check(cudaMemsetAsync(dk.unsafe_data(), 0, dk.bytes(), s.handle()), kOp);
+    check(cudaMemsetAsync(dv.unsafe_data(), 0, dv.bytes(), s.handle()), kOp);
+  }
+  if (tokens == 0) return;
+  dispatch(q.dtype(), kOp, [&](auto type) {
+    using T = decltype(type);
+    using Acc = typename AttendBackwardArgs<T>::Acc;
+    const BackwardLaunch launch = backward_launch<T>(args, kOp);
+    AttendBackwardArgs<T> a;
+    Workspace workspace;
+    const std::int64_t key_tiles = tokens + keys / kKeysOfTile + 1;
+    reserve_lists(workspace, tokens, key_tiles);
+    workspace.reserve<Acc>(tokens * args.num_heads);
+    workspace.allocate(arena);
+    a.tiles = take_lists(workspace, tokens, key_tiles);
+    a.delta_TH = workspace.take<Acc>(tokens * args.num_heads);
+    a.dq = data<T>(dq);
+    a.dk = data<T>(dk);
+    a.dv = data<T>(dv);
+    a.d_o = data<const T>(d_o);
+    a.q = data<const T>(q);
+    a.k = data<const T>(k);
+    a.v = data<const T>(v);
+    a.o = data<const T>(o);
+    a.lse_TH = data<const Acc>(lse_TH);
+    a.key_begin_T = data<const std::int32_t>(key_begin_T);
+    a.key_end_T = data<const std::int32_t>(key_end_T);
+    a.num_tokens = count_of(tokens);
+    a.num_heads = count_of(args.num_heads);
+    a.num_kv_heads = count_of(args.num_kv_heads);
+    a.qk_dim = count_of(args.qk_dim);
+    a.v_dim = count_of(args.v_dim);
+    a.scale = static_cast<Acc>(args.scale);
+    a.whole_vectors = whole_vectors({&q, &k, &v, &d_o}, {args.qk_dim, args.v_dim});
+    check(launch_find_tiles({a.key_begin_T, a.key_end_T, nullptr, 0, a.num_tokens, launch.queries.rows_per_tile},
+                            a.tiles, s.handle()),
+          "the tiles of attention_backward");
+    check(launch_attend_backward(a, processors_of(s.device()), s.handle()), kOp);
+  });
+}
+
+void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& slots_R,
+                      const Tensor& lengths_R, std::int64_t rows_per_slot, const AttentionArgs& args, Arena& arena,
+                      Stream& stream) {
+  constexpr std::string_view kOp = "attention_cached";
+  const std::int64_t rows = q.shape().flat_rows();
+  require_heads(kOp, args, q, k_cache);
+  require(o.shape().flat_rows() == rows && o.shape().back() == args.num_heads * args.v_dim && o.dtype() == q.dtype(),
+          kOp, "an output of H*V columns", o, q);
+  if (v_cache.defined())
+    require(v_cache.shape().back() == args.num_kv_heads * args.v_dim &&
+                v_cache.shape().flat_rows() == k_cache.shape().flat_rows() && v_cache.dtype() == q.dtype(),
+            kOp, "a value cache of G*V columns, rows and type of the key cache", v_cache, k_cache);
+  else
+    require(args.v_dim <= args.qk_dim, kOp, "values within the key row (v_dim <= qk_dim)", k_cache, q);
+  require(rows_per_slot > 0 && k_cache.shape().flat_rows() % rows_per_slot == 0, kOp, "whole slots of rows_per_slot",
+          k_cache, q);
+  require(slots_R.dtype() == DType::i32 && slots_R.numel() == rows && lengths_R.dtype() == DType::i32 &&
+              lengths_R.numel() == rows,
+          kOp, "i32 slots [R] and lengths [R]", slots_R, lengths_R);
+  CudaStream& s = stream_for(kOp, stream, {&o, &q, &k_cache, &v_cache, &slots_R, &lengths_R});
+  if (rows == 0) return;
+  const DeviceGuard guard(s.device());
+  dispatch(q.dtype(), kOp, [&](auto type) {
+    using T = decltype(type);
+    using Acc = typename AttendArgs<T>::Acc;
+    const TileLaunch launch = attend_launch<T>(args, !v_cache.defined(), kOp);
+    const int fitting = processors_of(s.device()) * launch.blocks_per_processor;
+    AttendArgs<T> a = attend_args<T>(o, q, k_cache, v_cache, args);
+    const int group = a.num_heads / a.num_kv_heads;
+    a.heads_per_tile = std::min(group, launch.rows_per_tile);
+    const int tokens_per_tile = std::max(1, launch.rows_per_tile / a.heads_per_tile);
+    const std::int64_t head_tiles = std::int64_t{a.num_kv_heads} * ((group + a.heads_per_tile - 1) / a.heads_per_tile);
+    // Rows that may each be a tile of their own fill the device without cutting them along their keys; the order of
+    // sums is the same either way.
+    const std::int64_t splits = (rows_per_slot + kKeysPerSplit - 1) / kKeysPerSplit;
+    const std::int64_t tiles = (rows + tokens_per_tile - 1) / tokens_per_tile * head_tiles;
+    a.parallel_splits = splits > 1 && tiles < std::int64_t{2} * fitting ? count_of(splits) : 0;
+    const std::int64_t units = rows * head_tiles * std::max(1, a.parallel_splits);
+    const int blocks = count_of(std::min<std::int64_t>(fitting, units));
+
+    Workspace workspace;
+    const std::int64_t parked = std::int64_t{blocks} * launch.rows_per_tile * launch.width;
+    const std::int64_t partial = rows * args.num_heads * a.parallel_splits * (args.v_dim + 2);
+    reserve_lists(workspace, rows, 0);
+    workspace.reserve<Acc>(parked);
+    workspace.reserve<Acc>(partial);
+    workspace.allocate(arena);
+    a.tiles = take_lists(workspace, rows, 0);
+    a.parked = workspace.take<Acc>(parked);
+    a.partial = workspace.take<Acc>(partial);
+    a.lengths_R = data<const std::int32_t>(lengths_R);
+    check(launch_find_tiles({nullptr, nullptr, data<const std::int32_t>(slots_R), count_of(rows_per_slot),
+                             count_of(rows), tokens_per_tile},
+                            a.tiles, s.handle()),
+          "the tiles of attention_cached");
+    check(launch_attend(a, blocks, s.handle()), kOp);
+    if (a.parallel_splits > 0) check(launch_merge_splits(a, count_of(rows), s.handle()), "merging attention_cached");
+  });
+}
+
+}  // namespace athanor::cuda

@@ -1,0 +1,63 @@
+// The tiles of a grouped product, walked on the device.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "src/backend/cuda/grouped_gemm_kernels.cuh"
+
+namespace athanor::cuda {
+
+/// One tile of c and the operands of its group.
+template <class In, class Out>
+struct ProductTile {
+  const In *a, *b;
+  Out* c;
+  int rows, columns, depth;     ///< of the group
+  int first_row, first_column;  ///< of the tile
+};
+
+/// Walks tiles blockIdx.x, blockIdx.x + gridDim.x, ...; those of one group follow each other, rows first, so that the
+/// blocks at work share columns of b.
+template <class In, class Out, int kEdge>
+class TileWalk {
+ public:
+  __device__ explicit TileWalk(const GroupedProduct& product) : p_(product), number_(blockIdx.x) {}
+
+  __device__ bool next(ProductTile<In, Out>& tile) {
+    for (; group_ < p_.num_groups; ++group_) {
+      int begin = 0, rows = p_.rows, depth = p_.depth;
+      if (p_.by != GroupBy::whole) {
+        begin = p_.offsets_E1[group_];
+        (p_.by == GroupBy::rows ? rows : depth) = p_.offsets_E1[group_ + 1] - begin;
+      }
+      const int row_tiles = (rows + kEdge - 1) / kEdge;
+      const std::int64_t tiles = static_cast<std::int64_t>(row_tiles) * ((p_.columns + kEdge - 1) / kEdge);
+      if (number_ >= first_ + tiles) {
+        first_ += tiles;
+        continue;
+      }
+      const auto here = static_cast<int>(number_ - first_);
+      tile = {static_cast<const In*>(p_.a) + group_ * p_.a_of_group,
+              static_cast<const In*>(p_.b) + group_ * p_.b_of_group,
+              static_cast<Out*>(p_.c) + group_ * p_.c_of_group,
+              rows,
+              p_.columns,
+              depth,
+              here % row_tiles * kEdge,
+              here / row_tiles * kEdge};
+      if (p_.by != GroupBy::whole) tile.a += begin * p_.a_stride;
+      if (p_.by == GroupBy::rows) tile.c += begin * p_.c_stride;
+      if (p_.by == GroupBy::depth) tile.b += begin * p_.b_stride;
+      number_ += gridDim.x;
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  const GroupedProduct& p_;
+  std::int64_t number_, first_ = 0;  ///< the next tile; tiles of the groups before group_
+  int group_ = 0;
+};
+
+}  // namespace athanor::cuda

@@ -1,0 +1,46 @@
+// Keys and values of multi-head latent attention from the up-projected latent and the shared rotary key.
+// Source: DeepSeek-V3 report eq. 3-5. Legend: T tokens, H heads, n no-position width, r rotary width, v value width.
+#include "src/backend/cuda/call.hpp"
+#include "src/backend/cuda/cuda_backend.hpp"
+#include "src/backend/cuda/rope_kernels.cuh"
+
+namespace athanor::cuda {
+namespace {
+
+MlaWidths mla_widths(const char* op, const Tensor& k, const Tensor& v, const Tensor& kv, const Tensor& k_pe,
+                     std::int64_t num_heads) {
+  MlaWidths w{};
+  w.tokens = kv.shape().flat_rows();
+  w.heads = num_heads;
+  w.rope = k_pe.shape().back();
+  require_floating(op, kv);
+  require(num_heads > 0 && k.shape().back() % num_heads == 0 && v.shape().back() % num_heads == 0, op,
+          "widths that are multiples of the heads", k, v);
+  w.nope = k.shape().back() / num_heads - w.rope;
+  w.value = v.shape().back() / num_heads;
+  require(w.nope >= 0 && kv.shape().back() == num_heads * (w.nope + w.value), op, "kv of H*(n+v) columns", kv, k);
+  require(
+      k.shape().flat_rows() == w.tokens && v.shape().flat_rows() == w.tokens && k_pe.shape().flat_rows() == w.tokens,
+      op, "as many rows everywhere", k, k_pe);
+  require(k.dtype() == kv.dtype() && v.dtype() == kv.dtype() && k_pe.dtype() == kv.dtype(), op, "operands of one type",
+          k, k_pe);
+  return w;
+}
+
+}  // namespace
+
+void CudaBackend::mla_assemble_kv(Tensor k, Tensor v, const Tensor& kv, const Tensor& k_pe, std::int64_t num_heads,
+                                  Stream& stream) {
+  const MlaWidths w = mla_widths("mla_assemble_kv", k, v, kv, k_pe, num_heads);
+  const Call call("mla_assemble_kv", stream, {k, v, kv, k_pe});
+  call.check(launch_mla_assemble_kv(raw(k), raw(v), raw(kv), raw(k_pe), kv.dtype(), w, call.stream()));
+}
+
+void CudaBackend::mla_assemble_kv_backward(Tensor dkv, Tensor dk_pe, const Tensor& dk, const Tensor& dv,
+                                           std::int64_t num_heads, Stream& stream) {
+  const MlaWidths w = mla_widths("mla_assemble_kv_backward", dk, dv, dkv, dk_pe, num_heads);
+  const Call call("mla_assemble_kv_backward", stream, {dkv, dk_pe, dk, dv});
+  call.check(launch_mla_assemble_kv_backward(raw(dkv), raw(dk_pe), raw(dk), raw(dv), dkv.dtype(), w, call.stream()));
+}
+
+}  // namespace athanor::cuda

@@ -1,0 +1,37 @@
+// What a library of matrix products has to offer: cuBLASLt on a GPU, plain loops on the emulated one.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "src/backend/backend.hpp"
+
+namespace athanor::cuda {
+
+/// Row-major [m, k] times [k, n], either stored the other way round.
+struct Product {
+  std::int64_t m, n, k;  ///< all above 0
+  Transpose transpose_a, transpose_b;
+  DType in, out;            ///< in: f32, bf16 or f64; out: in, or f32 for bf16
+  std::uint32_t alignment;  ///< bytes, of the least aligned operand
+  bool operator==(const Product&) const = default;
+};
+
+class ProductLibrary {
+ public:
+  explicit ProductLibrary(int device);
+  ~ProductLibrary();
+  ProductLibrary(const ProductLibrary&) = delete;
+  ProductLibrary& operator=(const ProductLibrary&) = delete;
+
+  /// Enqueues c = op(a) * op(b) (+ c when accumulate). @throws Error when there is no algorithm.
+  void run(const Product& product, void* c, const void* a, const void* b, bool accumulate, cudaStream_t stream);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace athanor::cuda
