@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "src/backend/cuda/id_note.cuh"
 #include "src/backend/cuda/launch.cuh"
 #include "src/base/dtype.hpp"
 

@@ -25,23 +25,10 @@ struct IdCheck {
   std::int64_t lowest, limit;
 
   __device__ bool contains(std::int64_t id) const { return id >= lowest && id < limit; }
-  /// Leaves a note of a bad id, which stands at `place`.
-  __device__ void tell(std::int64_t id, std::int64_t place) const {
-    const unsigned long long first = atomicCAS(&note->call, 0ULL, call);
-    if (first != 0 && first != call) return;
-    const unsigned long long said =
-        static_cast<unsigned long long>(place) << 32 | static_cast<unsigned>(static_cast<std::int32_t>(id));
-    atomicMax(&note->place_and_id, ~said);
-    note->op = op;
-    note->lowest = lowest;
-    note->limit = limit;
-  }
+  /// Leaves a note of a bad id, which stands at `place`. Defined for kernels, in id_note.cuh.
+  __device__ void tell(std::int64_t id, std::int64_t place) const;
   /// Whether `id` is one; a note is left if not.
-  __device__ bool holds(std::int64_t id, std::int64_t place) const {
-    if (contains(id)) return true;
-    tell(id, place);
-    return false;
-  }
+  __device__ bool holds(std::int64_t id, std::int64_t place) const;
 };
 
 }  // namespace athanor::cuda

@@ -37,6 +37,7 @@ constexpr int kAllLanes = -1;
 
 struct Thread {
   Fiber fiber;
+  uint3 index{};
   State state = State::exited;
   Request request;
   int brought = 0, received = 0;  ///< at a barrier
@@ -50,7 +51,8 @@ std::string triple(const uint3& at) {
   return "(" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + ")";
 }
 bool same_place(const std::source_location& a, const std::source_location& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  return a.line() == b.line() && a.column() == b.column() &&
+         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
 /// Dynamic shared memory: its end lies at a page that cannot be touched, but for what alignment takes; those bytes
@@ -119,7 +121,10 @@ class Block {
   /// @throws std::runtime_error that names the kernel and the places of a divergence.
   void run() {
     m_.shared.start(m_.grid->shared_bytes);
+    const dim3& size = m_.grid->block;
+    here = {{}, index_, size, m_.grid->grid};
     for (unsigned t = 0; t < count_; ++t) {
+      thread(t).index = {t % size.x, t / size.x % size.y, t / size.x / size.y};
       thread(t).fiber.restart(run_thread);
       thread(t).state = State::ready;
     }
@@ -150,8 +155,7 @@ class Block {
   }
 
   void run_thread_until_it_waits(unsigned t) {
-    const dim3& size = m_.grid->block;
-    here = {{t % size.x, t / size.x % size.y, t / size.x / size.y}, index_, size, m_.grid->grid};
+    here.thread = thread(t).index;
     m_.running = &thread(t);
     m_.running->fiber.resume();
   }
@@ -258,9 +262,7 @@ void run_grid(const Grid& grid, const std::function<void()>& body) {
 void wait_with(Thread& self, State state, const std::source_location& where) {
   self.state = state;
   self.where = where;
-  const Here mine = here;
   self.fiber.suspend();
-  here = mine;
 }
 
 }  // namespace
