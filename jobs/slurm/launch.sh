@@ -29,6 +29,12 @@ launcher_options=(@launcher_options@)
 
 say() { printf '%s %s: %s\n' "$(date +%H:%M:%S)" "$job_kind" "$1"; }
 
+one_line() { # the lines of standard input as words of one
+  local -a all
+  mapfile -t all
+  printf '%s' "${all[*]}"
+}
+
 launch() { # launch NODE... -- COMMAND...: the command on tasks_per_node ranks of each of these nodes; in the foreground
   local -a nodes=()
   while [ "$1" != -- ]; do
@@ -40,9 +46,10 @@ launch() { # launch NODE... -- COMMAND...: the command on tasks_per_node ranks o
   if [ "$launcher_kind" = srun ]; then
     list=$(IFS=,; printf '%s' "${nodes[*]}")
     # --cpus-per-task is said again because srun does not take it over from sbatch; --no-kill=off because a step that lost a node
-    # is over, also where the job is not; --kill-on-bad-exit because ranks can not go on without one.
+    # is over, also where the job is not; --kill-on-bad-exit because ranks can not go on without one; --overlap because Slurm keeps
+    # the cores of the step before until its lost node is declared down, and the next one would wait for them.
     exec srun --mpi=@mpi@ --nodes="${#nodes[@]}" --nodelist="$list" --ntasks="$count" --ntasks-per-node="$tasks_per_node" \
-      --cpus-per-task=@cpus_per_task@ --kill-on-bad-exit=1 --no-kill=off "${launcher_options[@]}" "$@"
+      --cpus-per-task=@cpus_per_task@ --kill-on-bad-exit=1 --no-kill=off --overlap "${launcher_options[@]}" "$@"
   else
     list=$(printf "%s:$tasks_per_node," "${nodes[@]}")
     # Ranks of other nodes get these variables; Open MPI hands over its own (OMPI_*) by itself.

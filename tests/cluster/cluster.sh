@@ -86,7 +86,7 @@ host_main() { # PID 1 of host $1, inside its namespaces: private folders, daemon
   mount -t tmpfs tmpfs "$mine/tmp"
   # What lies below /tmp but is meant to be shared is carried over before the private /tmp covers it.
   local -a shares
-  IFS=: read -r -a shares <<< "$root:${CLUSTER_SHARE:-}"
+  IFS=: read -r -a shares <<< "$root:$(cat "$cluster/shared")"
   for share in "${shares[@]}"; do
     case $share in /tmp/?*)
       mkdir -p "$mine$share"
@@ -164,8 +164,8 @@ ClusterName=virtual
 SlurmctldHost=head($(address head))
 SlurmUser=root
 SlurmdUser=root
-# A requeued job waits for cred_expire + 1 seconds (121 by default) before it may start again.
-AuthInfo=cred_expire=3
+# A requeued job waits for cred_expire + 1 seconds (121 by default, 6 at least) before it may start again.
+AuthInfo=cred_expire=5
 StateSaveLocation=$cluster/state
 SlurmdSpoolDir=$cluster/hosts.d/%n/spool
 SlurmctldPidFile=/run/slurmctld.pid
@@ -203,7 +203,8 @@ start() { # start FOLDER HOSTS [CPUS]
   [ ! -e "$cluster/hosts.d" ] || fail "$cluster holds a cluster already; stop it, or give another folder"
   mkdir -p "$cluster/hosts.d" "$cluster/state"
   chmod 755 "$cluster"
-  ln -sfn "$cluster" "$link"
+  [ -n "${CLUSTER_FOLDER:-}" ] || ln -sfn "$cluster" "$link"
+  echo "${CLUSTER_SHARE:-}" > "$cluster/shared"
   write_configuration "$2" "${3:-2}"
   local host idle=0
   boot head
