@@ -22,8 +22,8 @@ usage() {
   exit "$1"
 }
 
-# What a cluster file may say; configs/clusters/README.md explains each. A key without a default must be there. Lists are keys that
-# may be repeated.
+# What a cluster file may say; configs/clusters/README.md explains each. A key without a default must be there. Lists are keys
+# that may be repeated.
 declare -A defaults=([mpi]=pmix [partition]="" [account]="" [qos]="" [constraint]="" [reservation]="" [memory_per_node]=""
   [launcher_options]="" [program]="$root/build/jobs/athanor" [max_failures]=3 [node_check_seconds]=15 [elastic]=off [min_nodes]=1
   [node_multiple]=1 [check_seconds]=120)
@@ -44,8 +44,8 @@ read_cluster() { # read_cluster FILE: key = value, a line each; # starts a comme
   while IFS= read -r line || [ -n "$line" ]; do
     number=$((number + 1))
     [[ $line =~ ^[[:space:]]*(#|$) ]] && continue
-    [[ $line =~ ^[[:space:]]*\[ ]] && fail "$1:$number: '$line' is a section of athanor's own options (a layout); a cluster file for \
-submit.sh has only lines of key = value: configs/clusters/README.md says which file is which"
+    [[ $line =~ ^[[:space:]]*\[ ]] && fail "$1:$number: '$line' is a section of athanor's own options (a layout); a cluster file \
+for submit.sh has only lines of key = value: configs/clusters/README.md says which file is which"
     [[ $line =~ ^[[:space:]]*([a-z_]+)[[:space:]]*=[[:space:]]*(.*[^[:space:]])?[[:space:]]*$ ]] ||
       fail "$1:$number: wanted key = value, found '$line'"
     take "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$1:$number"
@@ -66,8 +66,10 @@ check_values() {
   need_number signal_seconds 4
   [[ ${value[launcher]} =~ ^(srun|mpirun)$ ]] || fail "launcher = ${value[launcher]}: there are srun and mpirun"
   [[ ${value[elastic]} =~ ^(on|off)$ ]] || fail "elastic = ${value[elastic]}: there are on and off"
-  [[ ${value[walltime]} =~ ^([0-9]+-)?[0-9]+(:[0-9]{2}){0,2}$ ]] || fail "walltime = ${value[walltime]}: wanted HH:MM:SS or D-HH:MM:SS"
-  [ -x "${value[program]}" ] || fail "there is no program ${value[program]}; build it (README.md, Try it) or name it: program = FILE"
+  [[ ${value[walltime]} =~ ^([0-9]+-)?[0-9]+(:[0-9]{2}){0,2}$ ]] ||
+    fail "walltime = ${value[walltime]}: wanted HH:MM:SS or D-HH:MM:SS"
+  [ -x "${value[program]}" ] ||
+    fail "there is no program ${value[program]}; build it (README.md, Try it) or name it: program = FILE"
   while IFS= read -r key; do
     [ -z "$key" ] || [[ $key =~ ^[A-Za-z_][A-Za-z_0-9]*= ]] || fail "environment = $key: wanted NAME=VALUE"
   done <<< "${value[environment]}"
@@ -194,7 +196,8 @@ case $kind in
     template=preflight
     ;;
 esac
-[[ $folder =~ [[:space:]%\\] ]] && fail "the folder $folder has a character that #SBATCH lines take for something else (space, %, \\)"
+[[ $folder =~ [[:space:]%\\] ]] &&
+  fail "the folder $folder has a character that #SBATCH lines take for something else (space, %, \\)"
 
 gpus=${value[gpus_per_node]}
 [ "$gpus" -gt 0 ] || gpus=""
@@ -206,7 +209,8 @@ declare -A field=(
   [partition]="${value[partition]}" [account]="${value[account]}" [qos]="${value[qos]}" [constraint]="${value[constraint]}"
   [reservation]="${value[reservation]}" [walltime]="${value[walltime]}" [signal_seconds]="${value[signal_seconds]}"
   [folder]="$folder" [recipe]="$(words "$recipe")" [list]="$list" [array_size]="$array_size" [array_at_once]="$at_once"
-  [command]="$(words "${command[@]}")" [program]="$(words "${value[program]}")" [launcher]="${value[launcher]}" [mpi]="${value[mpi]}"
+  [command]="$(words "${command[@]}")" [program]="$(words "${value[program]}")"
+  [launcher]="${value[launcher]}" [mpi]="${value[mpi]}"
   [launcher_options]="$(words "${launcher_options[@]}")" [modules]="$(lines 'module load %s' "${value[module]}")"
   [environment]="$(environment_lines)" [elastic]="${value[elastic]}" [min_nodes]="${value[min_nodes]}"
   [node_multiple]="${value[node_multiple]}" [max_failures]="${value[max_failures]}"

@@ -1,5 +1,5 @@
-# How ranks are started, for every job of this folder. submit.sh puts this text into the job in place of the line that names it, so
-# that what runs is one file that does not change under a waiting job.
+# How ranks are started, for every job of this folder. submit.sh puts this text into the job in place of the line that names it,
+# so that what runs is one file that does not change under a waiting job.
 
 # Modules and environment lines of the cluster file.
 @modules@
@@ -46,8 +46,8 @@ launch() { # launch NODE... -- COMMAND...: the command on tasks_per_node ranks o
   if [ "$launcher_kind" = srun ]; then
     list=$(IFS=,; printf '%s' "${nodes[*]}")
     # --cpus-per-task is said again because srun does not take it over from sbatch; --no-kill=off because a step that lost a node
-    # is over, also where the job is not; --kill-on-bad-exit because ranks can not go on without one; --overlap because Slurm keeps
-    # the cores of the step before until its lost node is declared down, and the next one would wait for them.
+    # is over, also where the job is not; --kill-on-bad-exit because ranks can not go on without one; --overlap because Slurm
+    # keeps the cores of the step before until its lost node is declared down, and the next one would wait for them.
     exec srun --mpi=@mpi@ --nodes="${#nodes[@]}" --nodelist="$list" --ntasks="$count" --ntasks-per-node="$tasks_per_node" \
       --cpus-per-task=@cpus_per_task@ --kill-on-bad-exit=1 --no-kill=off --overlap "${launcher_options[@]}" "$@"
   else
@@ -66,7 +66,7 @@ node_answers() { # node_answers NODE [PORT]: its slurmd takes a connection, whic
 slurmd_port=$(scontrol show config | sed -n 's/^SlurmdPort *= *\([0-9]*\).*/\1/p')
 slurmd_port=${slurmd_port:-6818}
 
-nodes_lost() { # nodes_lost NODE...: those of these that do not answer, twice in a row, a line each; all are asked at the same time
+nodes_lost() { # nodes_lost NODE...: those of these that do not answer, twice in a row, a line each; all are asked at once
   local node
   for node in "$@"; do
     { node_answers "$node" || { sleep 2; node_answers "$node"; } || echo "$node"; } &

@@ -42,7 +42,8 @@ require_machine() { # what a cluster needs, or a skip that says which part is mi
   unshare --net --uts --mount --ipc --pid --fork --propagation private true 2> /dev/null ||
     skip "the kernel or container refuses new namespaces (unshare --net --uts --mount --ipc --pid)"
   if ! have_packages; then
-    command -v apt-get > /dev/null || skip "slurmctld, slurmd, sbatch, munged or ip are missing and there is no apt-get to install ${packages[*]}"
+    command -v apt-get > /dev/null ||
+      skip "slurmctld, slurmd, sbatch, munged or ip are missing and there is no apt-get to install ${packages[*]}"
     echo "cluster: installing ${packages[*]}"
     local log
     log=$(mktemp)
@@ -214,7 +215,10 @@ start() { # start FOLDER HOSTS [CPUS]
     [ "$idle" -eq "$2" ] && break
     sleep 0.1
   done
-  [ "$idle" -eq "$2" ] || { enter head sinfo >&2; fail "$idle of $2 nodes are idle after 30 s; see $cluster/hosts.d/*/slurm*.log"; }
+  if [ "$idle" -ne "$2" ]; then
+    enter head sinfo >&2
+    fail "$idle of $2 nodes are idle after 30 s; see $cluster/hosts.d/*/slurm*.log"
+  fi
   echo "cluster: $2 nodes of ${3:-2} cores are up in $cluster"
 }
 
