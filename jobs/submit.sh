@@ -174,7 +174,12 @@ case $kind in
     folder=$(realpath -m "${folder:-runs/$name}")
     command=(run --config "$recipe" --run.folder="$folder" "${options[@]}")
     [ "${value[min_nodes]}" -le "$nodes" ] || fail "min_nodes = ${value[min_nodes]} is more than --nodes $nodes"
-    if [ "${value[elastic]}" = on ]; then nodes_wanted=${value[min_nodes]}-$nodes; else value[min_nodes]=$nodes; fi
+    if [ "${value[elastic]}" = on ]; then
+      nodes_wanted=${value[min_nodes]}-$nodes
+      value[sbatch]+=--no-kill
+    else
+      value[min_nodes]=$nodes
+    fi
     [ $((nodes % value[node_multiple])) -eq 0 ] || fail "--nodes $nodes is no multiple of node_multiple = ${value[node_multiple]}"
     template=train
     ;;

@@ -182,7 +182,7 @@ SelectTypeParameters=CR_Core
 MpiDefault=pmix
 JobRequeue=1
 ReturnToService=2
-SlurmdTimeout=${CLUSTER_NODE_TIMEOUT:-15}
+SlurmdTimeout=${CLUSTER_NODE_TIMEOUT:-45}
 # SIGTERM to SIGKILL: the time a preempted job has to save.
 KillWait=${CLUSTER_KILL_WAIT:-10}
 MessageTimeout=5

@@ -1,7 +1,18 @@
 # Promise: a node whose cable is pulled in the middle of a run is named within 60 s, and with elastic = on the run goes on in the
-# same job on the node left, with another layout; a job whose first node dies, which holds the batch script, is put back into the
-# queue by Slurm and ends with the weights of an undisturbed run.
+# same job on the node left, with another layout; a job whose first node dies, which holds the batch script, goes back into the queue
+# and goes on: on the node left with elastic = on, else, when the node is back, to the weights of an undisturbed run.
 source "$(dirname "$0")/support.sh" "$@"
+nodes_idle() { [ "$(head sinfo --noheader --Node --states=idle | wc -l)" -eq 2 ]; }
+wait_for_nodes() {
+  for _ in $(seq 300); do
+    nodes_idle && return
+    sleep 0.2
+  done
+  head sinfo
+  fail "a node did not come back within 60 s"
+  finish
+}
+steps=150
 start_cluster
 undisturbed
 
@@ -22,23 +33,34 @@ says 'back into the queue' && give_up "cut: it was requeued"
 echo "node2 cut off: named after $named s, complete on node1 after $SECONDS s"
 
 "$cluster" join node2
-nodes_idle() { [ "$(head sinfo --noheader --Node --states=idle | wc -l)" -eq 2 ]; }
-for _ in $(seq 300); do
-  nodes_idle && break
-  sleep 0.2
-done
-nodes_idle || { head sinfo; fail "node2 did not come back when its cable did"; finish; }
+wait_for_nodes
 
-submit first
+submit first --set elastic=on
 wait_until 120 has_records first $((11 + RANDOM % 30)) || give_up "first: over before its node was killed"
 echo "node1 killed after step $(records first)"
+begin=$SECONDS
 "$cluster" kill node1
-sleep 20 # until Slurm holds it for down
-"$cluster" boot node1
-expect_same first
-has_starts 2 || give_up "first: not requeued"
+wait_until 120 says 'train: node node1 is lost, and with it the batch script' || give_up "first: the lost node is not named"
+named=$((SECONDS - begin))
+[ $named -le 60 ] || give_up "first: the lost node was named after $named s"
+wait_until 300 over || true
+says 'train: complete$' || give_up "first: not complete"
+says "train: job $job, start 2, on node2$" || give_up "first: not gone on on the node left"
 says 'goes on after step' || give_up "first: it did not go on from a checkpoint"
-echo "node1, with the batch script, killed and back: the same weights after $SECONDS s"
+echo "node1, with the batch script, killed: named after $named s, complete on node2 after $SECONDS s"
+"$cluster" boot node1
+wait_for_nodes
+
+submit plain
+wait_until 120 has_records plain $((11 + RANDOM % 30)) || give_up "plain: over before its node was killed"
+echo "node1 killed after step $(records plain)"
+"$cluster" kill node1
+sleep 50 # until Slurm holds it for down, ends the job and requeues it
+"$cluster" boot node1
+expect_same plain
+has_starts 2 || give_up "plain: not requeued"
+says 'goes on after step' || give_up "plain: it did not go on from a checkpoint"
+echo "node1 killed and back, elastic = off: the same weights after $SECONDS s"
 
 stop_cluster
 finish

@@ -2,8 +2,8 @@
 # its time limit, ends with the weights and moments of one that was left alone, bit for bit; and so does one of whose nodes the
 # power is cut: its log names the node within 60 s and the requeued job goes on. Nothing of the cluster is left behind.
 # SEED: of the moments. REQUEUES (3) and NODE_KILLS (1): how many. LAUNCHER (srun).
-STEPS=$((60 + 35 * ${REQUEUES:-3}))
 source "$(dirname "$0")/support.sh" "$@"
+steps=$((60 + 35 * ${REQUEUES:-3}))
 start_cluster
 undisturbed
 

@@ -14,7 +14,6 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' TERM INT
 RANDOM=${SEED:-1}
-steps=${STEPS:-150}
 
 start_cluster() { # or ends the test as skipped
   "$cluster" start "$work/cluster" 2 2
@@ -33,7 +32,7 @@ submit() { # submit NAME settings...: leaves the number in $job, its log in $log
   local name=$1
   shift
   head jobs/submit.sh configs/recipes/smoke.cfg --nodes 2 --cluster configs/clusters/local_virtual.cfg --folder "$work/$name" \
-    --set program="$athanor" "$@" -- --run.steps=$steps --run.save_every=5 --run.eval_every=0 > "$work/$name.submit" ||
+    --set program="$athanor" "$@" -- --run.steps="$steps" --run.save_every=5 --run.eval_every=0 > "$work/$name.submit" ||
     { cat "$work/$name.submit"; fail "submitting $name"; finish; }
   job=$(sed -n 's/^submit: job \([0-9]*\) .*/\1/p' "$work/$name.submit")
   log=$work/$name/slurm/job_$job.log
