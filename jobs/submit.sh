@@ -44,8 +44,8 @@ read_cluster() { # read_cluster FILE: key = value, a line each; # starts a comme
   while IFS= read -r line || [ -n "$line" ]; do
     number=$((number + 1))
     [[ $line =~ ^[[:space:]]*(#|$) ]] && continue
-    [[ $line =~ ^[[:space:]]*\[ ]] && fail "$1:$number: '$line' is a section of athanor's own options (a layout); a cluster file \
-for submit.sh has only lines of key = value: configs/clusters/README.md says which file is which"
+    [[ $line =~ ^[[:space:]]*\[ ]] && fail "$1:$number: '$line' is a section of athanor's own options (configs/layouts); a cluster file \
+for submit.sh has only lines of key = value: see configs/clusters/README.md"
     [[ $line =~ ^[[:space:]]*([a-z_]+)[[:space:]]*=[[:space:]]*(.*[^[:space:]])?[[:space:]]*$ ]] ||
       fail "$1:$number: wanted key = value, found '$line'"
     take "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "$1:$number"
@@ -152,7 +152,7 @@ done
 [ -n "$kind" ] || usage 2
 [[ $nodes =~ ^[1-9][0-9]{0,4}$ ]] || fail "--nodes $nodes: wanted a whole number, at least 1"
 [[ $at_once =~ ^[1-9][0-9]{0,4}$ ]] || fail "--at-once $at_once: wanted a whole number, at least 1"
-[ -n "$cluster" ] || fail "which cluster? --cluster FILE, one of: $(cd "$root" && grep -L '^\[' configs/clusters/*.cfg | xargs)"
+[ -n "$cluster" ] || fail "which cluster? --cluster FILE, one of: $(cd "$root" && echo configs/clusters/*.cfg)"
 [ -r "$cluster" ] || fail "there is no cluster file $cluster"
 read_cluster "$cluster"
 for setting in "${settings[@]}"; do

@@ -34,7 +34,7 @@ printf 'launcher = srun\nnodes_per_task = 3\n' > "$work/unknown.cfg"
 grep -v '^walltime' $good > "$work/missing.cfg"
 refused "unknown.cfg:2: unknown key 'nodes_per_task'" $recipe --cluster "$work/unknown.cfg"
 refused "the key 'walltime' is missing" $recipe --cluster "$work/missing.cfg"
-refused "is a section of athanor's own options" $recipe --cluster configs/clusters/v3_2048.cfg
+refused "is a section of athanor's own options" $recipe --cluster configs/layouts/v3_2048.cfg
 refused "there are srun and mpirun" $recipe --cluster $good --set launcher=aprun
 refused "wanted a whole number, at least 1" $recipe --cluster $good --set tasks_per_node=0
 refused "wanted HH:MM:SS" $recipe --cluster $good --set walltime=soon

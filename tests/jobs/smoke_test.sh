@@ -24,7 +24,7 @@ text=$("$athanor" generate "$work/cpu" --prompt="Ada the" --max_new_tokens=20 --
 [ "${text:0:7}" = "Ada the" ] || fail "generate does not begin with its prompt"
 [ "$text" = "$("$athanor" generate "$work/cpu" --prompt="Ada the" --max_new_tokens=20 --seed=3 2> /dev/null)" ] || fail "generate does not repeat"
 # A layout of 2048 ranks is planned on one, and holds the published model.
-"$athanor" plan --config configs/models/deepseek_v3.cfg --config configs/clusters/v3_2048.cfg > "$work/plan" || fail "plan"
+"$athanor" plan --config configs/models/deepseek_v3.cfg --config configs/layouts/v3_2048.cfg > "$work/plan" || fail "plan"
 grep -q "^671026419200 parameters" "$work/plan" || fail "plan does not hold the model: $(cat "$work/plan")"
 
 # The measurement of saving saves, and leaves nothing behind.

@@ -34,10 +34,10 @@ TEST(ModelFiles, CountToTheUnit) {
   EXPECT_EQ(total("llama3.1_8b"), 8'030'261'248);
 }
 
-// Promise: every file of configs/ can be read by itself and describes a model that can be built.
+// Promise: every model, layout and recipe can be read by itself and describes a model that can be built.
 TEST(ModelFiles, AllCanBeRead) {
   int files = 0;
-  for (const char* folder : {"models", "clusters", "recipes"})
+  for (const char* folder : {"models", "layouts", "recipes"})
     for (const auto& entry : std::filesystem::directory_iterator(kConfigs / folder)) {
       if (entry.path().extension() != ".cfg") continue;
       ++files;

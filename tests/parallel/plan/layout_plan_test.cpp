@@ -9,7 +9,7 @@
 namespace athanor {
 namespace {
 
-/// As configs/models/deepseek_v3.cfg on configs/clusters/v3_2048.cfg.
+/// As configs/models/deepseek_v3.cfg on configs/layouts/v3_2048.cfg.
 PlanQuestion deepseek_v3() {
   PlanQuestion question;
   ModelConfig& c = question.model;
