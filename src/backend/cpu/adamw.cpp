@@ -14,7 +14,6 @@ using cpu::data;
 using cpu::load;
 using cpu::parallel_rows;
 using cpu::put;
-using cpu::require;
 
 constexpr std::int64_t kSumPiece = 65536;
 constexpr std::int64_t kUpdatePiece = 4096;
@@ -129,13 +128,7 @@ void CpuBackend::count_nonfinite(Tensor out_1, const Tensor& x, Stream& stream) 
 void CpuBackend::adamw(Tensor weight, Tensor master, Tensor m, Tensor v, const Tensor& grad, double grad_scale,
                        const AdamWArgs& args, Stream& stream) {
   const std::int64_t count = master.numel();
-  require(grad.numel() == count && grad.dtype() == master.dtype(), "adamw", "a gradient like the master weights", grad,
-          master);
-  require(m.numel() == count && v.numel() == count && m.dtype() == v.dtype() &&
-              (m.dtype() == master.dtype() || m.dtype() == DType::bf16),
-          "adamw", "moments like the master weights, or bf16", m, v);
-  require(!weight.defined() || weight.numel() == count, "adamw", "a weight for every master weight", weight, master);
-  require(args.step >= 1, "adamw", "a step from 1 on", master);
+  require_adamw("adamw", weight, master, m, v, grad, args);
   cpu::dispatch_acc(master.dtype(), "adamw", [&](auto acc_type) {
     using Acc = decltype(acc_type);
     const auto with = [&](auto moment_type, auto weight_type) {

@@ -11,29 +11,6 @@
 namespace athanor {
 namespace cpu::attention {
 
-void require_attention(std::string_view op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
-                       const Tensor& lse_TH, const Tensor& key_begin_T, const Tensor& key_end_T,
-                       const AttentionArgs& args) {
-  const std::int64_t tokens = q.shape().flat_rows();
-  require(args.num_heads > 0 && args.num_kv_heads > 0 && args.num_heads % args.num_kv_heads == 0, op,
-          "query heads a multiple of key/value heads", q, k);
-  require(args.scale > 0, op, "a positive scale", q);
-  require(q.shape().back() == args.num_heads * args.qk_dim, op, "queries of H*Q columns", q);
-  require(k.shape().back() == args.num_kv_heads * args.qk_dim, op, "keys of G*Q columns", k);
-  require(v.shape().back() == args.num_kv_heads * args.v_dim, op, "values of G*V columns", v);
-  require(o.shape().back() == args.num_heads * args.v_dim, op, "an output of H*V columns", o);
-  require(o.shape().flat_rows() == tokens && v.shape().flat_rows() == k.shape().flat_rows(), op,
-          "as many rows of o as of q and of v as of k", q, k);
-  if (key_end_T.defined())
-    require(key_end_T.dtype() == DType::i32 && key_end_T.numel() == tokens, op, "i32 key_end [T]", key_end_T, q);
-  else
-    require(k.shape().flat_rows() == tokens, op, "as many keys as queries where no key_end is given", q, k);
-  require(k.dtype() == q.dtype() && v.dtype() == q.dtype() && o.dtype() == q.dtype(), op, "operands of one type", q, k);
-  require(lse_TH.dtype() == accumulation_dtype(q.dtype()) && lse_TH.numel() == tokens * args.num_heads, op,
-          "lse [T, H] of the accumulation type", lse_TH, q);
-  require(key_begin_T.dtype() == DType::i32 && key_begin_T.numel() == tokens, op, "i32 key_begin [T]", key_begin_T, q);
-}
-
 namespace {
 
 /// A tile of queries of one stretch: rows [begin, end), keys counted from row `origin`.

@@ -206,7 +206,7 @@ void CpuBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tenso
   using cpu::data;
   require_attention("attention_backward", q, k, v, o, lse_TH, key_begin_T, key_end_T, args);
   require_attention("attention_backward", dq, dk, dv, d_o, lse_TH, key_begin_T, key_end_T, args);
-  cpu::require(dq.dtype() == q.dtype(), "attention_backward", "gradients of the operands' type", dq, q);
+  require(dq.dtype() == q.dtype(), "attention_backward", "gradients of the operands' type", dq, q);
   dispatch_units(q.dtype(), args, "attention_backward", [&](auto arithmetic) {
     using P = decltype(arithmetic);
     using T = typename P::Element;

@@ -14,7 +14,6 @@
 namespace athanor {
 
 using cpu::data;
-using cpu::require;
 using namespace cpu::attention;
 
 namespace {
@@ -97,25 +96,7 @@ void CpuBackend::attention_cached(Tensor o, const Tensor& q, const Tensor& k_cac
                                   const AttentionArgs& args, Stream& stream) {
   constexpr std::string_view kOp = "attention_cached";
   const std::int64_t rows = q.shape().flat_rows();
-  require(args.num_heads > 0 && args.num_kv_heads > 0 && args.num_heads % args.num_kv_heads == 0, kOp,
-          "query heads a multiple of key/value heads", q, k_cache);
-  require(q.shape().back() == args.num_heads * args.qk_dim, kOp, "queries of H*Q columns", q);
-  require(k_cache.shape().back() == args.num_kv_heads * args.qk_dim, kOp, "a key cache of G*Q columns", k_cache);
-  require(o.shape().flat_rows() == rows && o.shape().back() == args.num_heads * args.v_dim, kOp,
-          "an output of H*V columns", o, q);
-  if (v_cache.defined())
-    require(v_cache.shape().back() == args.num_kv_heads * args.v_dim &&
-                v_cache.shape().flat_rows() == k_cache.shape().flat_rows() && v_cache.dtype() == q.dtype(),
-            kOp, "a value cache of G*V columns, rows and type of the key cache", v_cache, k_cache);
-  else
-    require(args.v_dim <= args.qk_dim, kOp, "values within the key row (v_dim <= qk_dim)", k_cache);
-  require(rows_per_slot > 0 && k_cache.shape().flat_rows() % rows_per_slot == 0, kOp, "whole slots of rows_per_slot",
-          k_cache);
-  require(slots_R.dtype() == DType::i32 && slots_R.numel() == rows && lengths_R.dtype() == DType::i32 &&
-              lengths_R.numel() == rows,
-          kOp, "i32 slots [R] and lengths [R]", slots_R, lengths_R);
-  require(args.scale > 0, kOp, "a positive scale", q);
-  require(k_cache.dtype() == q.dtype() && o.dtype() == q.dtype(), kOp, "operands of one type", q, k_cache);
+  require_attention_cached(kOp, o, q, k_cache, v_cache, slots_R, lengths_R, rows_per_slot, args);
   dispatch_units(q.dtype(), args, kOp, [&](auto arithmetic) {
     using P = decltype(arithmetic);
     using T = typename P::Element;
@@ -150,14 +131,7 @@ void CpuBackend::per_head_gemm(Tensor y, const Tensor& x, const Tensor& w, std::
                                std::int64_t first, std::int64_t count, Transpose transpose, Stream& stream) {
   constexpr std::string_view kOp = "per_head_gemm";
   const std::int64_t rows = x.shape().flat_rows(), columns = w.shape().back();
-  const std::int64_t in = transpose == Transpose::no ? columns : count;
-  const std::int64_t out = transpose == Transpose::no ? count : columns;
-  require(first >= 0 && count >= 0 && first + count <= stride && w.shape().flat_rows() == num_heads * stride, kOp,
-          "a weight of H*stride rows with the slice inside", w);
-  require(x.shape().back() == num_heads * in, kOp, "an input of " + std::to_string(num_heads * in) + " columns", x, w);
-  require(y.shape().flat_rows() == rows && y.shape().back() == num_heads * out, kOp,
-          "an output of " + std::to_string(num_heads * out) + " columns", y, x);
-  require(x.dtype() == w.dtype() && y.dtype() == x.dtype(), kOp, "operands of one type", x, w);
+  const auto [in, out] = per_head_product(kOp, y, x, w, num_heads, stride, first, count, transpose);
   cpu::dispatch_floating(x.dtype(), kOp, [&](auto type) {
     using T = decltype(type);
     run_on(stream, [=] {

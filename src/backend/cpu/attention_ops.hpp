@@ -47,8 +47,5 @@ inline void find_stretches(const std::int32_t* key_begin_T, const std::int32_t* 
 }
 
 /// Shapes and types of the training operations. @throws Error naming what does not fit.
-void require_attention(std::string_view op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
-                       const Tensor& lse_TH, const Tensor& key_begin_T, const Tensor& key_end_T,
-                       const AttentionArgs& args);
 
 }  // namespace athanor::cpu::attention

@@ -2,7 +2,6 @@
 #include "src/backend/cpu/cpu_backend.hpp"
 #include "src/backend/cpu/kernel.hpp"
 #include "src/backend/cpu/log_sum_exp.hpp"
-#include "src/backend/cpu/loss_rows.hpp"
 
 namespace athanor {
 namespace {
@@ -10,7 +9,6 @@ namespace {
 using cpu::data;
 using cpu::load;
 using cpu::put;
-using cpu::require;
 
 /// @throws Error naming the first target that counts and is no token.
 template <class Acc>
@@ -26,7 +24,7 @@ void require_targets(const std::int32_t* targets, const Acc* weights, std::int64
 void CpuBackend::cross_entropy(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& targets_T,
                                const Tensor& loss_weights_T, Stream& stream) {
   const std::int64_t tokens = logits_TV.shape().flat_rows(), vocabulary = logits_TV.shape().back();
-  cpu::require_loss_rows("cross_entropy", losses_T, loss_weights_T, logits_TV, dlogits_TV);
+  require_loss_rows("cross_entropy", losses_T, loss_weights_T, logits_TV, dlogits_TV);
   require(targets_T.numel() == tokens && targets_T.dtype() == DType::i32, "cross_entropy", "one i32 target a token",
           targets_T, logits_TV);
   cpu::dispatch_floating(logits_TV.dtype(), "cross_entropy", [&](auto type) {

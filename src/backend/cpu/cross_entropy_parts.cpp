@@ -12,7 +12,6 @@ namespace athanor {
 using cpu::data;
 using cpu::load;
 using cpu::put;
-using cpu::require;
 
 void CpuBackend::cross_entropy_part(Tensor part_T2, const Tensor& logits_TV, const Tensor& local_targets_T,
                                     Stream& stream) {

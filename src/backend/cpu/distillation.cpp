@@ -2,20 +2,18 @@
 #include "src/backend/cpu/cpu_backend.hpp"
 #include "src/backend/cpu/kernel.hpp"
 #include "src/backend/cpu/log_sum_exp.hpp"
-#include "src/backend/cpu/loss_rows.hpp"
 
 namespace athanor {
 
 using cpu::data;
 using cpu::load;
 using cpu::put;
-using cpu::require;
 
 void CpuBackend::distillation(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV,
                               const Tensor& teacher_logits_TV, const Tensor& loss_weights_T, bool reverse,
                               Stream& stream) {
   const std::int64_t tokens = logits_TV.shape().flat_rows(), vocabulary = logits_TV.shape().back();
-  cpu::require_loss_rows("distillation", losses_T, loss_weights_T, logits_TV, dlogits_TV);
+  require_loss_rows("distillation", losses_T, loss_weights_T, logits_TV, dlogits_TV);
   require(teacher_logits_TV.numel() == logits_TV.numel() && teacher_logits_TV.dtype() == logits_TV.dtype(),
           "distillation", "the teacher's logits like the student's", teacher_logits_TV, logits_TV);
   cpu::dispatch_floating(logits_TV.dtype(), "distillation", [&](auto type) {

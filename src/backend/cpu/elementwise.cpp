@@ -12,7 +12,6 @@ using cpu::data;
 using cpu::for_lanes;
 using cpu::load;
 using cpu::parallel_rows;
-using cpu::require;
 
 constexpr std::int64_t kPieceElements = 8192;
 

@@ -11,7 +11,6 @@ namespace {
 
 using cpu::data;
 using cpu::MatrixProduct;
-using cpu::require;
 
 constexpr std::int64_t kRowGranule = 16;
 constexpr double kFlopsWorthAThread = 1e6;

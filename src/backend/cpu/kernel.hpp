@@ -8,9 +8,9 @@
 #include <string_view>
 #include <type_traits>
 
+#include "src/backend/operand_checks.hpp"
 #include "src/backend/tensor.hpp"
 #include "src/base/dtype.hpp"
-#include "src/base/error.hpp"
 
 namespace athanor::cpu {
 
@@ -81,21 +81,6 @@ void parallel_rows(std::int64_t rows, std::int64_t piece, std::int64_t work_per_
   }
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < pieces; ++i) f(i * piece, std::min((i + 1) * piece, rows));
-}
-
-/// @throws Error naming the operation, what was wanted and both tensors. A text that has to be put together is passed
-/// as a callable, so that a check that holds allocates nothing.
-template <class Wanted>
-void require(bool condition, std::string_view op, const Wanted& wanted, const Tensor& a, const Tensor& b = {}) {
-  if (condition) return;
-  std::string text = std::string(op) + ": wanted ";
-  if constexpr (std::is_invocable_v<Wanted>)
-    text += wanted();
-  else
-    text += wanted;
-  text += ", found " + a.to_string();
-  if (b.defined()) text += " and " + b.to_string();
-  throw Error(text);
 }
 
 }  // namespace athanor::cpu

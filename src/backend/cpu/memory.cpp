@@ -14,7 +14,6 @@ namespace {
 
 using cpu::data;
 using cpu::parallel_rows;
-using cpu::require;
 
 constexpr std::int64_t kPieceElements = 16384;
 

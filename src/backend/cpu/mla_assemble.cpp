@@ -8,30 +8,6 @@ namespace {
 
 using cpu::data;
 using cpu::parallel_rows;
-using cpu::require;
-
-struct MlaWidths {
-  std::int64_t tokens, heads, nope, rope, value;
-};
-
-MlaWidths mla_widths(std::string_view op, const Tensor& k, const Tensor& v, const Tensor& kv, const Tensor& k_pe,
-                     std::int64_t num_heads) {
-  MlaWidths w{};
-  w.tokens = kv.shape().flat_rows();
-  w.heads = num_heads;
-  w.rope = k_pe.shape().back();
-  require(num_heads > 0 && k.shape().back() % num_heads == 0 && v.shape().back() % num_heads == 0, op,
-          "widths that are multiples of the heads", k, v);
-  w.nope = k.shape().back() / num_heads - w.rope;
-  w.value = v.shape().back() / num_heads;
-  require(w.nope >= 0 && kv.shape().back() == num_heads * (w.nope + w.value), op, "kv of H*(n+v) columns", kv, k);
-  require(
-      k.shape().flat_rows() == w.tokens && v.shape().flat_rows() == w.tokens && k_pe.shape().flat_rows() == w.tokens,
-      op, "as many rows everywhere", k, k_pe);
-  require(k.dtype() == kv.dtype() && v.dtype() == kv.dtype() && k_pe.dtype() == kv.dtype(), op, "operands of one type",
-          k, k_pe);
-  return w;
-}
 
 }  // namespace
 

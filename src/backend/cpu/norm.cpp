@@ -14,7 +14,6 @@ using cpu::data;
 using cpu::for_lanes;
 using cpu::load;
 using cpu::parallel_rows;
-using cpu::require;
 using cpu::sum_lanes;
 
 constexpr std::int64_t kPieceRows = 16;

@@ -15,28 +15,9 @@ namespace {
 using cpu::data;
 using cpu::for_lanes;
 using cpu::parallel_rows;
-using cpu::require;
 
 constexpr std::int64_t kPieceRows = 16;
 constexpr std::int32_t kNone = -1;
-
-/// Shapes of y_TD, x_RD, row_of_TK and weights_TK (optional), checked.
-struct Unpermuted {
-  std::int64_t tokens = 0, top_k = 0, rows = 0, width = 0;
-};
-
-Unpermuted unpermuted(std::string_view op, const Tensor& y_TD, const Tensor& x_RD, const Tensor& row_of_TK,
-                      const Tensor& weights_TK) {
-  require(row_of_TK.dtype() == DType::i32 && row_of_TK.shape().ndim() == 2, op, "i32 rows [T, K]", row_of_TK);
-  const Unpermuted u{row_of_TK.dim(0), row_of_TK.dim(1), x_RD.shape().flat_rows(), x_RD.shape().back()};
-  require(y_TD.shape().back() == u.width && y_TD.shape().flat_rows() == u.tokens, op, "token rows like the choices",
-          y_TD, row_of_TK);
-  require(y_TD.dtype() == x_RD.dtype(), op, "rows of one type", y_TD, x_RD);
-  if (weights_TK.defined())
-    require(weights_TK.numel() == row_of_TK.numel() && weights_TK.dtype() == accumulation_dtype(x_RD.dtype()), op,
-            "weights like the choices, of the accumulation type", weights_TK, row_of_TK);
-  return u;
-}
 
 }  // namespace
 

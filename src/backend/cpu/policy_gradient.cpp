@@ -45,7 +45,6 @@ void CpuBackend::policy_gradient(Tensor weights_T, Tensor sums_8, const Tensor& 
                                  const Tensor& sequence_ids_T, const PolicyGradientArgs& args, Stream& stream) {
   using cpu::data;
   using cpu::load;
-  using cpu::require;
   const std::int64_t tokens = losses_T.numel();
   require(sums_8.numel() == 8 && sums_8.dtype() == DType::f64, "policy_gradient", "eight f64 sums", sums_8);
   for (const Tensor* tensor :

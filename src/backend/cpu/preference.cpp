@@ -13,7 +13,6 @@ namespace athanor {
 namespace {
 
 using cpu::data;
-using cpu::require;
 
 double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
 
@@ -25,13 +24,6 @@ double sigmoid(double x) {
 template <class T>
 double number(const T& x) {
   return static_cast<double>(cpu::load(x));
-}
-
-/// Operands of one number an answer, pair or token, of the type of `x`.
-void require_alike(const char* op, const Tensor& x, std::initializer_list<const Tensor*> others) {
-  for (const Tensor* tensor : others)
-    require(tensor->numel() == x.numel() && tensor->dtype() == x.dtype(), op, "one number each, all of one type",
-            *tensor, x);
 }
 
 void require_sums(const char* op, const Tensor& sums_8) {
@@ -46,11 +38,11 @@ void CpuBackend::pairwise_preference(Tensor dscores_N, Tensor sums_8, const Tens
   const char* op = "pairwise_preference";
   const std::int64_t answers = scores_N.numel(), pairs = weights_P.numel();
   require_sums(op, sums_8);
-  require_alike(op, scores_N, {&dscores_N});
+  require_numbers(op, scores_N, {&dscores_N});
   require(pairs_P2.dtype() == DType::i32 && pairs_P2.numel() == 2 * pairs, op, "two i32 answers a weight", pairs_P2,
           weights_P);
   require(weights_P.dtype() == scores_N.dtype(), op, "weights of the type of the scores", weights_P, scores_N);
-  if (margins_P.defined()) require_alike(op, weights_P, {&margins_P});
+  if (margins_P.defined()) require_numbers(op, weights_P, {&margins_P});
   cpu::dispatch_acc(scores_N.dtype(), op, [&](auto type) {
     using T = decltype(type);
     run_on(stream, [=] {
@@ -87,7 +79,7 @@ void CpuBackend::pointwise_preference(Tensor dscores_N, Tensor sums_8, const Ten
   const char* op = "pointwise_preference";
   const std::int64_t answers = scores_N.numel();
   require_sums(op, sums_8);
-  require_alike(op, scores_N, {&dscores_N, &labels_N, &weights_N});
+  require_numbers(op, scores_N, {&dscores_N, &labels_N, &weights_N});
   cpu::dispatch_acc(scores_N.dtype(), op, [&](auto type) {
     using T = decltype(type);
     run_on(stream, [=] {
@@ -116,8 +108,8 @@ void CpuBackend::value_regression(Tensor dvalues_T, Tensor sums_8, const Tensor&
   const char* op = "value_regression";
   const std::int64_t tokens = values_T.numel();
   require_sums(op, sums_8);
-  require_alike(op, values_T, {&dvalues_T, &returns_T, &weights_T});
-  if (clip > 0.0) require_alike(op, values_T, {&old_values_T});
+  require_numbers(op, values_T, {&dvalues_T, &returns_T, &weights_T});
+  if (clip > 0.0) require_numbers(op, values_T, {&old_values_T});
   cpu::dispatch_acc(values_T.dtype(), op, [&](auto type) {
     using T = decltype(type);
     run_on(stream, [=] {

@@ -11,7 +11,6 @@ namespace {
 using cpu::data;
 using cpu::load;
 using cpu::put;
-using cpu::require;
 
 /// Rotates `pairs` pairs of one head; `sign` -1 turns back.
 template <RopeLayout kLayout, class T, class Acc>
@@ -46,23 +45,7 @@ void rotate<RopeLayout::interleaved>(bf16* x, const float* cosines, const float*
 void CpuBackend::rope(Tensor x_TC, const Tensor& positions_T, const Tensor& cos_PR, const Tensor& sin_PR,
                       const RopeArgs& args, Stream& stream) {
   const std::int64_t rows = x_TC.shape().flat_rows(), pairs = args.rope_dim / 2;
-  require(
-      x_TC.shape().back() == args.num_heads * args.head_dim, "rope",
-      [&] { return std::to_string(args.num_heads) + " heads of " + std::to_string(args.head_dim); }, x_TC);
-  require(
-      args.rope_dim % 2 == 0 && args.offset >= 0 && args.offset + args.rope_dim <= args.head_dim, "rope",
-      [&] {
-        return "an even rope_dim " + std::to_string(args.rope_dim) + " at offset " + std::to_string(args.offset) +
-               " within a head of " + std::to_string(args.head_dim);
-      },
-      x_TC);
-  require(positions_T.numel() == rows && positions_T.dtype() == DType::i32, "rope", "one i32 position a row",
-          positions_T, x_TC);
-  require(
-      cos_PR.shape() == sin_PR.shape() && cos_PR.shape().back() == pairs &&
-          cos_PR.dtype() == accumulation_dtype(x_TC.dtype()) && sin_PR.dtype() == cos_PR.dtype(),
-      "rope", [&] { return "tables [positions, " + std::to_string(pairs) + "] of the accumulation type"; }, cos_PR,
-      sin_PR);
+  require_rope("rope", x_TC, positions_T, cos_PR, sin_PR, args);
   cpu::dispatch_floating(x_TC.dtype(), "rope", [&](auto type) {
     using T = decltype(type);
     using Acc = cpu::acc_t<T>;

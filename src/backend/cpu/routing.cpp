@@ -14,7 +14,6 @@ namespace {
 
 using cpu::data;
 using cpu::parallel_rows;
-using cpu::require;
 
 // Legend: T tokens, E experts, K experts a token, G groups, S sequences.
 constexpr std::int64_t kPieceRows = 16;
@@ -117,29 +116,6 @@ void choose_experts(ChoiceScratch<Acc>& memory, const RouterArgs& args) {
   // In the order of ids, so that a tie between groups goes to the lower expert.
   std::sort(memory.groups_G, memory.groups_G + args.num_limited_groups);
   for (std::int64_t i = 0; i < args.num_limited_groups; ++i) see_group(memory.groups_G[i]);
-}
-
-void require_routing(std::string_view op, const Tensor& scores_TE, const Tensor& expert_ids_TK,
-                     const Tensor& weights_TK, const RouterArgs& args) {
-  const std::int64_t tokens = scores_TE.shape().flat_rows();
-  require(
-      scores_TE.shape().back() == args.num_experts, op, [&] { return std::to_string(args.num_experts) + " experts"; },
-      scores_TE);
-  require(
-      args.num_groups > 0 && args.num_experts % args.num_groups == 0 && args.num_limited_groups > 0 &&
-          args.num_limited_groups <= args.num_groups && args.top_k > 0 &&
-          args.top_k <= args.num_experts / args.num_groups * args.num_limited_groups,
-      op,
-      [&] {
-        return "top_k " + std::to_string(args.top_k) + " to fit in " + std::to_string(args.num_limited_groups) +
-               " of " + std::to_string(args.num_groups) + " equal groups";
-      },
-      scores_TE);
-  require(expert_ids_TK.dtype() == DType::i32 && expert_ids_TK.shape().back() == args.top_k &&
-              expert_ids_TK.shape().flat_rows() == tokens,
-          op, "i32 ids [T, K]", expert_ids_TK, scores_TE);
-  require(weights_TK.shape() == expert_ids_TK.shape() && weights_TK.dtype() == scores_TE.dtype(), op,
-          "weights like the ids, of the scores' type", weights_TK, expert_ids_TK);
 }
 
 }  // namespace

@@ -15,7 +15,6 @@ namespace {
 
 using cpu::data;
 using cpu::load;
-using cpu::require;
 
 constexpr std::int64_t kBlock = 64;  ///< weights summed at a time
 

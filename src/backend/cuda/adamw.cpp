@@ -26,16 +26,10 @@ void CudaBackend::adamw(Tensor weight, Tensor master, Tensor m, Tensor v, const 
                         const AdamWArgs& args, Stream& stream) {
   const std::int64_t count = master.numel();
   require_acc("adamw", master);
-  require(grad.numel() == count && grad.dtype() == master.dtype(), "adamw", "a gradient like the master weights", grad,
-          master);
-  require(m.numel() == count && v.numel() == count && m.dtype() == v.dtype() &&
-              (m.dtype() == master.dtype() || m.dtype() == DType::bf16),
-          "adamw", "moments like the master weights, or bf16", m, v);
-  require(!weight.defined() || weight.numel() == count, "adamw", "a weight for every master weight", weight, master);
+  require_adamw("adamw", weight, master, m, v, grad, args);
   require(!weight.defined() || weight.dtype() == master.dtype() ||
               (weight.dtype() == DType::bf16 && master.dtype() == DType::f32),
           "adamw", "a weight of the master's type, or bf16 under an f32 master", weight, master);
-  require(args.step >= 1, "adamw", "a step from 1 on", master);
   const double correction1 = 1.0 - std::pow(args.beta1, static_cast<double>(args.step));
   const double correction2 = 1.0 - std::pow(args.beta2, static_cast<double>(args.step));
   const AdamWStep step{.grad_scale = grad_scale,

@@ -7,9 +7,8 @@
 #include <string_view>
 
 #include "src/backend/cuda/attention_kernels.cuh"
-#include "src/backend/cuda/cuda_device.hpp"
+#include "src/backend/cuda/call.hpp"
 #include "src/backend/cuda/operands.hpp"
-#include "src/base/error.hpp"
 
 namespace athanor::cuda {
 namespace {
@@ -28,11 +27,6 @@ void dispatch(DType dtype, std::string_view op, F&& f) {
   }
 }
 
-template <class T>
-T* data(const Tensor& tensor) {
-  return tensor.defined() ? reinterpret_cast<T*>(tensor.unsafe_data()) : nullptr;
-}
-
 int count_of(std::int64_t value) { return static_cast<int>(value); }
 
 /// Arrays cut from one block of the arena.
@@ -43,10 +37,15 @@ class Workspace {
   void reserve(std::int64_t count) {
     bytes_ += padded<T>(count);
   }
-  void allocate(Arena& arena) { block_ = arena.allocate(std::max<std::size_t>(bytes_, 1)); }
+  void allocate(Arena& arena, const Call& call) {
+    const auto bytes = static_cast<std::int64_t>(std::max<std::size_t>(bytes_, 1));
+    block_ = {
+        arena.allocate(static_cast<std::size_t>(bytes)), 0, {bytes}, DType::u8, {Device::Kind::cuda, call.device()}};
+    call.keep(block_);
+  }
   template <class T>
   T* take(std::int64_t count) {
-    auto* out = reinterpret_cast<T*>(block_.data() + taken_);
+    auto* out = reinterpret_cast<T*>(block_.unsafe_data() + taken_);
     taken_ += padded<T>(count);
     return out;
   }
@@ -57,7 +56,7 @@ class Workspace {
     return (static_cast<std::size_t>(count) * sizeof(T) + 255) / 256 * 256;
   }
   std::size_t bytes_ = 0, taken_ = 0;
-  StorageRef block_;
+  Tensor block_;
 };
 
 void reserve_lists(Workspace& workspace, std::int64_t rows, std::int64_t key_tiles) {
@@ -120,84 +119,56 @@ AttendArgs<T> attend_args(const Tensor& o, const Tensor& q, const Tensor& k, con
   return out;
 }
 
-void require_heads(std::string_view op, const AttentionArgs& args, const Tensor& q, const Tensor& k) {
-  require(args.num_heads > 0 && args.num_kv_heads > 0 && args.num_heads % args.num_kv_heads == 0, op,
-          "query heads a multiple of key/value heads", q, k);
-  require(args.scale > 0, op, "a positive scale", q, k);
-  require(args.qk_dim > 0 && args.v_dim > 0 && q.shape().back() == args.num_heads * args.qk_dim, op,
-          "queries of H*Q columns", q, k);
-  require(k.shape().back() == args.num_kv_heads * args.qk_dim, op, "keys of G*Q columns", k, q);
-  require(k.dtype() == q.dtype(), op, "operands of one type", q, k);
-}
-
-void require_attention(std::string_view op, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
-                       const Tensor& lse_TH, const Tensor& key_begin_T, const Tensor& key_end_T,
-                       const AttentionArgs& args) {
-  const std::int64_t tokens = q.shape().flat_rows();
-  require_heads(op, args, q, k);
-  require(v.shape().back() == args.num_kv_heads * args.v_dim, op, "values of G*V columns", v, q);
-  require(o.shape().back() == args.num_heads * args.v_dim, op, "an output of H*V columns", o, q);
-  require(o.shape().flat_rows() == tokens, op, "as many rows of o as of q", o, q);
-  require(v.shape().flat_rows() == k.shape().flat_rows(), op, "as many rows of v as of k", v, k);
-  if (key_end_T.defined())
-    require(key_end_T.dtype() == DType::i32 && key_end_T.numel() == tokens, op, "i32 key_end [T]", key_end_T, q);
-  else
-    require(k.shape().flat_rows() == tokens, op, "as many keys as queries where no key_end is given", q, k);
-  require(v.dtype() == q.dtype() && o.dtype() == q.dtype(), op, "operands of one type", v, o);
-  require(lse_TH.dtype() == accumulation_dtype(q.dtype()) && lse_TH.numel() == tokens * args.num_heads, op,
-          "lse [T, H] of the accumulation type", lse_TH, q);
-  require(key_begin_T.dtype() == DType::i32 && key_begin_T.numel() == tokens, op, "i32 key_begin [T]", key_begin_T, q);
-}
-
 }  // namespace
 
 void attention_forward(Tensor o, Tensor lse_TH, const Tensor& q, const Tensor& k, const Tensor& v,
                        const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args, Arena& arena,
                        Stream& stream) {
-  constexpr std::string_view kOp = "attention_forward";
+  constexpr const char* kOp = "attention_forward";
   require_attention(kOp, q, k, v, o, lse_TH, key_begin_T, key_end_T, args);
-  CudaStream& s = stream_for(kOp, stream, {&o, &lse_TH, &q, &k, &v, &key_begin_T, &key_end_T});
+  const std::initializer_list<Tensor> operands{o, lse_TH, q, k, v, key_begin_T, key_end_T};
+  require_countable(kOp, operands);
+  const Call call(kOp, stream, operands);
   const std::int64_t tokens = q.shape().flat_rows();
   if (tokens == 0) return;
-  const DeviceGuard guard(s.device());
   dispatch(q.dtype(), kOp, [&](auto type) {
     using T = decltype(type);
     using Acc = typename AttendArgs<T>::Acc;
     const TileLaunch launch = attend_launch<T>(args, false, kOp);
-    const int blocks = std::min(processors_of(s.device()) * launch.blocks_per_processor,
+    const int blocks = std::min(processors_of(call.device()) * launch.blocks_per_processor,
                                 count_of(std::min<std::int64_t>(tokens * args.num_heads, 1 << 20)));
     AttendArgs<T> a = attend_args<T>(o, q, k, v, args);
     Workspace workspace;
     const std::int64_t parked = std::int64_t{blocks} * launch.rows_per_tile * launch.width;
     reserve_lists(workspace, tokens, 0);
     workspace.reserve<Acc>(parked);
-    workspace.allocate(arena);
+    workspace.allocate(arena, call);
     a.tiles = take_lists(workspace, tokens, 0);
     a.parked = workspace.take<Acc>(parked);
     a.lse_TH = data<Acc>(lse_TH);
     a.key_begin_T = data<const std::int32_t>(key_begin_T);
     a.key_end_T = data<const std::int32_t>(key_end_T);
-    check(launch_find_tiles({a.key_begin_T, a.key_end_T, nullptr, 0, count_of(tokens), launch.rows_per_tile}, a.tiles,
-                            s.handle()),
-          "the tiles of attention_forward");
-    check(launch_attend(a, blocks, s.handle()), kOp);
+    call.check(launch_find_tiles({a.key_begin_T, a.key_end_T, nullptr, 0, count_of(tokens), launch.rows_per_tile},
+                                 a.tiles, call.stream()));
+    call.check(launch_attend(a, blocks, call.stream()));
   });
 }
 
 void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, const Tensor& q, const Tensor& k,
                         const Tensor& v, const Tensor& o, const Tensor& lse_TH, const Tensor& key_begin_T,
                         const Tensor& key_end_T, const AttentionArgs& args, Arena& arena, Stream& stream) {
-  constexpr std::string_view kOp = "attention_backward";
+  constexpr const char* kOp = "attention_backward";
   require_attention(kOp, q, k, v, o, lse_TH, key_begin_T, key_end_T, args);
   require_attention(kOp, dq, dk, dv, d_o, lse_TH, key_begin_T, key_end_T, args);
   require(dq.dtype() == q.dtype(), kOp, "gradients of the operands' type", dq, q);
   require(dk.shape().flat_rows() == k.shape().flat_rows(), kOp, "as many rows of dk as of k", dk, k);
-  CudaStream& s = stream_for(kOp, stream, {&dq, &dk, &dv, &d_o, &q, &k, &v, &o, &lse_TH, &key_begin_T, &key_end_T});
+  const std::initializer_list<Tensor> operands{dq, dk, dv, d_o, q, k, v, o, lse_TH, key_begin_T, key_end_T};
+  require_countable(kOp, operands);
+  const Call call(kOp, stream, operands);
   const std::int64_t tokens = q.shape().flat_rows(), keys = k.shape().flat_rows();
-  const DeviceGuard guard(s.device());
   if (key_end_T.defined()) {  // some keys may be seen by no query
-    check(cudaMemsetAsync(dk.unsafe_data(), 0, dk.bytes(), s.handle()), kOp);
-    check(cudaMemsetAsync(dv.unsafe_data(), 0, dv.bytes(), s.handle()), kOp);
+    call.check(cudaMemsetAsync(dk.unsafe_data(), 0, dk.bytes(), call.stream()));
+    call.check(cudaMemsetAsync(dv.unsafe_data(), 0, dv.bytes(), call.stream()));
   }
   if (tokens == 0) return;
   dispatch(q.dtype(), kOp, [&](auto type) {
@@ -209,7 +180,7 @@ void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, cons
     const std::int64_t key_tiles = tokens + keys / kKeysOfTile + 1;
     reserve_lists(workspace, tokens, key_tiles);
     workspace.reserve<Acc>(tokens * args.num_heads);
-    workspace.allocate(arena);
+    workspace.allocate(arena, call);
     a.tiles = take_lists(workspace, tokens, key_tiles);
     a.delta_TH = workspace.take<Acc>(tokens * args.num_heads);
     a.dq = data<T>(dq);
@@ -230,40 +201,27 @@ void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, cons
     a.v_dim = count_of(args.v_dim);
     a.scale = static_cast<Acc>(args.scale);
     a.whole_vectors = whole_vectors({&q, &k, &v, &d_o}, {args.qk_dim, args.v_dim});
-    check(launch_find_tiles({a.key_begin_T, a.key_end_T, nullptr, 0, a.num_tokens, launch.queries.rows_per_tile},
-                            a.tiles, s.handle()),
-          "the tiles of attention_backward");
-    check(launch_attend_backward(a, processors_of(s.device()), s.handle()), kOp);
+    call.check(launch_find_tiles({a.key_begin_T, a.key_end_T, nullptr, 0, a.num_tokens, launch.queries.rows_per_tile},
+                                 a.tiles, call.stream()));
+    call.check(launch_attend_backward(a, processors_of(call.device()), call.stream()));
   });
 }
 
 void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& slots_R,
                       const Tensor& lengths_R, std::int64_t rows_per_slot, const AttentionArgs& args, Arena& arena,
                       Stream& stream) {
-  constexpr std::string_view kOp = "attention_cached";
+  constexpr const char* kOp = "attention_cached";
   const std::int64_t rows = q.shape().flat_rows();
-  require_heads(kOp, args, q, k_cache);
-  require(o.shape().flat_rows() == rows && o.shape().back() == args.num_heads * args.v_dim && o.dtype() == q.dtype(),
-          kOp, "an output of H*V columns", o, q);
-  if (v_cache.defined())
-    require(v_cache.shape().back() == args.num_kv_heads * args.v_dim &&
-                v_cache.shape().flat_rows() == k_cache.shape().flat_rows() && v_cache.dtype() == q.dtype(),
-            kOp, "a value cache of G*V columns, rows and type of the key cache", v_cache, k_cache);
-  else
-    require(args.v_dim <= args.qk_dim, kOp, "values within the key row (v_dim <= qk_dim)", k_cache, q);
-  require(rows_per_slot > 0 && k_cache.shape().flat_rows() % rows_per_slot == 0, kOp, "whole slots of rows_per_slot",
-          k_cache, q);
-  require(slots_R.dtype() == DType::i32 && slots_R.numel() == rows && lengths_R.dtype() == DType::i32 &&
-              lengths_R.numel() == rows,
-          kOp, "i32 slots [R] and lengths [R]", slots_R, lengths_R);
-  CudaStream& s = stream_for(kOp, stream, {&o, &q, &k_cache, &v_cache, &slots_R, &lengths_R});
+  require_attention_cached(kOp, o, q, k_cache, v_cache, slots_R, lengths_R, rows_per_slot, args);
+  const std::initializer_list<Tensor> operands{o, q, k_cache, v_cache, slots_R, lengths_R};
+  require_countable(kOp, operands);
+  const Call call(kOp, stream, operands);
   if (rows == 0) return;
-  const DeviceGuard guard(s.device());
   dispatch(q.dtype(), kOp, [&](auto type) {
     using T = decltype(type);
     using Acc = typename AttendArgs<T>::Acc;
     const TileLaunch launch = attend_launch<T>(args, !v_cache.defined(), kOp);
-    const int fitting = processors_of(s.device()) * launch.blocks_per_processor;
+    const int fitting = processors_of(call.device()) * launch.blocks_per_processor;
     AttendArgs<T> a = attend_args<T>(o, q, k_cache, v_cache, args);
     const int group = a.num_heads / a.num_kv_heads;
     a.heads_per_tile = std::min(group, launch.rows_per_tile);
@@ -283,17 +241,16 @@ void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Te
     reserve_lists(workspace, rows, 0);
     workspace.reserve<Acc>(parked);
     workspace.reserve<Acc>(partial);
-    workspace.allocate(arena);
+    workspace.allocate(arena, call);
     a.tiles = take_lists(workspace, rows, 0);
     a.parked = workspace.take<Acc>(parked);
     a.partial = workspace.take<Acc>(partial);
     a.lengths_R = data<const std::int32_t>(lengths_R);
-    check(launch_find_tiles({nullptr, nullptr, data<const std::int32_t>(slots_R), count_of(rows_per_slot),
-                             count_of(rows), tokens_per_tile},
-                            a.tiles, s.handle()),
-          "the tiles of attention_cached");
-    check(launch_attend(a, blocks, s.handle()), kOp);
-    if (a.parallel_splits > 0) check(launch_merge_splits(a, count_of(rows), s.handle()), "merging attention_cached");
+    call.check(launch_find_tiles(
+        {nullptr, nullptr, data<const std::int32_t>(slots_R), count_of(rows_per_slot), count_of(rows), tokens_per_tile},
+        a.tiles, call.stream()));
+    call.check(launch_attend(a, blocks, call.stream()));
+    if (a.parallel_splits > 0) call.check(launch_merge_splits(a, count_of(rows), call.stream()));
   });
 }
 

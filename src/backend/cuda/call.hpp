@@ -4,29 +4,13 @@
 
 #include <initializer_list>
 #include <string>
-#include <type_traits>
 
 #include "src/backend/cuda/cuda_device.hpp"
 #include "src/backend/cuda/cuda_stream.hpp"
-#include "src/backend/tensor.hpp"
-#include "src/base/error.hpp"
+#include "src/backend/operand_checks.hpp"
 
 namespace athanor::cuda {
 
-/// @throws Error naming the operation, what was wanted and both tensors. A text that has to be put together is passed
-/// as a callable, so that a check that holds allocates nothing.
-template <class Wanted>
-void require(bool holds, const char* op, const Wanted& wanted, const Tensor& a, const Tensor& b = {}) {
-  if (holds) return;
-  std::string text = std::string(op) + ": wanted ";
-  if constexpr (std::is_invocable_v<Wanted>)
-    text += wanted();
-  else
-    text += wanted;
-  text += ", found " + a.to_string();
-  if (b.defined()) text += " and " + b.to_string();
-  throw Error(text);
-}
 /// A floating type. @throws Error naming the operation.
 inline void require_floating(const char* op, const Tensor& tensor) {
   require(is_floating(tensor.dtype()), op, "f32, bf16 or f64", tensor);
@@ -38,9 +22,6 @@ inline void require_acc(const char* op, const Tensor& tensor) {
 /// One size and type.
 inline void require_alike(const char* op, const Tensor& a, const Tensor& b) {
   require(a.numel() == b.numel() && a.dtype() == b.dtype(), op, "operands of one size and type", a, b);
-}
-inline bool is_ids(const Tensor& tensor, std::int64_t count) {
-  return tensor.numel() == count && tensor.dtype() == DType::i32;
 }
 
 class Call {
@@ -54,10 +35,15 @@ class Call {
       if (tensor.device() != device)
         throw Error(std::string(op) + ": wanted a tensor on " + athanor::to_string(device) + ", found " +
                     tensor.to_string());
-      if (!stream_.is_first()) stream_.keep(tensor);
+      keep(tensor);
     }
   }
 
+  /// Memory beside the operands that the call's kernels use.
+  void keep(const Tensor& tensor) const {
+    if (!stream_.is_first()) stream_.keep(tensor);
+  }
+  int device() const { return stream_.device(); }
   cudaStream_t stream() const { return stream_.handle(); }
   void check(cudaError_t status) const { cuda::check(status, op_); }
   IdCheck ids(std::int64_t limit, std::int64_t lowest = 0) const { return ids(op_, limit, lowest); }

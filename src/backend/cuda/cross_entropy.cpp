@@ -22,12 +22,6 @@ void require_gradient(const char* op, const Tensor& dlogits_TV, const Tensor& lo
   require(dlogits_TV.numel() == logits_TV.numel() && dlogits_TV.dtype() == logits_TV.dtype(), op,
           "a gradient like the logits", dlogits_TV, logits_TV);
 }
-void require_loss_rows(const char* op, const Tensor& losses_T, const Tensor& loss_weights_T, const Tensor& logits_TV,
-                       const Tensor& dlogits_TV) {
-  require_token_numbers(op, "one loss a token, of the accumulation type", losses_T, logits_TV);
-  require_token_numbers(op, "one weight a token, of the accumulation type", loss_weights_T, logits_TV);
-  if (dlogits_TV.defined()) require_gradient(op, dlogits_TV, logits_TV);
-}
 void require_targets(const char* op, const Tensor& targets_T, const Tensor& logits_TV) {
   require(is_ids(targets_T, logits_TV.shape().flat_rows()), op, "one i32 target a token", targets_T, logits_TV);
 }

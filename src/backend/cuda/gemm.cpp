@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "src/backend/cuda/cuda_device.hpp"
-#include "src/backend/cuda/cuda_stream.hpp"
-#include "src/base/error.hpp"
+#include "src/backend/cuda/call.hpp"
 
 namespace athanor::cuda {
 namespace {
@@ -39,17 +37,13 @@ void MatrixProducts::gemm(Tensor c, const Tensor& a, Transpose transpose_a, cons
   if (b.dtype() != product.in ||
       (product.out != product.in && (product.in != DType::bf16 || product.out != DType::f32)))
     throw Error("gemm: no such product of types: " + operands());
-  auto& cuda_stream = static_cast<CudaStream&>(stream);
-  for (const Tensor* tensor : {&a, &b, static_cast<const Tensor*>(&c)})
-    if (tensor->device() != Device{Device::Kind::cuda, device_} || cuda_stream.device() != device_)
-      throw Error("gemm: wanted tensors and stream on cuda:" + std::to_string(device_) + ": " + operands());
+  const Call call("gemm", stream, {c, a, b});
   if (product.m == 0 || product.n == 0) return;
-  const DeviceGuard guard(device_);
   if (product.k == 0) {
-    if (!accumulate) check(cudaMemsetAsync(c.unsafe_data(), 0, c.bytes(), cuda_stream.handle()), "zero a product");
+    if (!accumulate) call.check(cudaMemsetAsync(c.unsafe_data(), 0, c.bytes(), call.stream()));
     return;
   }
-  library_.run(product, c.unsafe_data(), a.unsafe_data(), b.unsafe_data(), accumulate, cuda_stream.handle());
+  library_.run(product, c.unsafe_data(), a.unsafe_data(), b.unsafe_data(), accumulate, call.stream());
 }
 
 }  // namespace athanor::cuda

@@ -1,16 +1,13 @@
 #include "src/backend/cuda/grouped_gemm.hpp"
 
-#include <string_view>
-
-#include "src/backend/cuda/cuda_device.hpp"
+#include "src/backend/cuda/call.hpp"
 #include "src/backend/cuda/grouped_gemm_kernels.cuh"
 #include "src/backend/cuda/operands.hpp"
 
 namespace athanor::cuda {
 namespace {
 
-void require_grouped(std::string_view op, const Tensor& rows_RX, const Tensor& w_EOI, const Tensor& offsets_E1,
-                     int width) {
+void require_grouped(const char* op, const Tensor& rows_RX, const Tensor& w_EOI, const Tensor& offsets_E1, int width) {
   require(w_EOI.shape().ndim() == 3, op, "weights [E, O, I]", w_EOI, rows_RX);
   require(rows_RX.shape().back() == w_EOI.dim(width), op, "rows as wide as the weights", rows_RX, w_EOI);
   require(offsets_E1.dtype() == DType::i32 && offsets_E1.numel() == w_EOI.dim(0) + 1, op, "i32 offsets [E+1]",
@@ -18,7 +15,7 @@ void require_grouped(std::string_view op, const Tensor& rows_RX, const Tensor& w
 }
 
 /// The product of x (in) with something of its type into y (out).
-void require_types(std::string_view op, const Tensor& x, const Tensor& other, const Tensor& y) {
+void require_types(const char* op, const Tensor& x, const Tensor& other, const Tensor& y) {
   require(other.dtype() == x.dtype() && is_floating(x.dtype()), op, "factors of one type f32, bf16 or f64", x, other);
   require(y.dtype() == x.dtype() || (x.dtype() == DType::bf16 && y.dtype() == DType::f32), op,
           "an output of the factors' type, or f32 of bf16", y, x);
@@ -39,37 +36,38 @@ GroupedProduct product_of(const Tensor& c, const Tensor& a, const Tensor& b, con
   return p;
 }
 
-void run(std::string_view op, const GroupedProduct& product, DType in, DType out, const CudaStream& stream) {
-  const DeviceGuard guard(stream.device());
-  check(launch_grouped_product(product, in, out, processors_of(stream.device()), stream.handle()), op);
+void run(const GroupedProduct& product, DType in, DType out, const Call& call) {
+  call.check(launch_grouped_product(product, in, out, processors_of(call.device()), call.stream()));
 }
 
 }  // namespace
 
 void grouped_gemm(Tensor y_RO, const Tensor& x_RI, const Tensor& w_EOI, const Tensor& offsets_E1, Stream& stream) {
-  constexpr std::string_view kOp = "grouped_gemm";
+  constexpr const char* kOp = "grouped_gemm";
   require_grouped(kOp, x_RI, w_EOI, offsets_E1, 2);
   require_grouped(kOp, y_RO, w_EOI, offsets_E1, 1);
   require(y_RO.shape().flat_rows() == x_RI.shape().flat_rows(), kOp, "as many rows of y as of x", y_RO, x_RI);
   require_types(kOp, x_RI, w_EOI, y_RO);
-  CudaStream& s = stream_for(kOp, stream, {&y_RO, &x_RI, &w_EOI, &offsets_E1});
+  require_countable(kOp, {y_RO, x_RI, w_EOI, offsets_E1});
+  const Call call(kOp, stream, {y_RO, x_RI, w_EOI, offsets_E1});
   GroupedProduct p = product_of(y_RO, x_RI, w_EOI, offsets_E1);
   p.by = GroupBy::rows;
   p.rows = static_cast<int>(x_RI.shape().flat_rows());
   p.columns = static_cast<int>(w_EOI.dim(1));
   p.depth = static_cast<int>(w_EOI.dim(2));
   p.b_of_group = w_EOI.dim(1) * w_EOI.dim(2);
-  run(kOp, p, x_RI.dtype(), y_RO.dtype(), s);
+  run(p, x_RI.dtype(), y_RO.dtype(), call);
 }
 
 void grouped_gemm_backward_input(Tensor dx_RI, const Tensor& dy_RO, const Tensor& w_EOI, const Tensor& offsets_E1,
                                  bool accumulate, Stream& stream) {
-  constexpr std::string_view kOp = "grouped_gemm_backward_input";
+  constexpr const char* kOp = "grouped_gemm_backward_input";
   require_grouped(kOp, dx_RI, w_EOI, offsets_E1, 2);
   require_grouped(kOp, dy_RO, w_EOI, offsets_E1, 1);
   require(dx_RI.shape().flat_rows() == dy_RO.shape().flat_rows(), kOp, "as many rows of dx as of dy", dx_RI, dy_RO);
   require_types(kOp, dy_RO, w_EOI, dx_RI);
-  CudaStream& s = stream_for(kOp, stream, {&dx_RI, &dy_RO, &w_EOI, &offsets_E1});
+  require_countable(kOp, {dx_RI, dy_RO, w_EOI, offsets_E1});
+  const Call call(kOp, stream, {dx_RI, dy_RO, w_EOI, offsets_E1});
   GroupedProduct p = product_of(dx_RI, dy_RO, w_EOI, offsets_E1);
   p.by = GroupBy::rows;
   p.b_by_depth = true;
@@ -78,18 +76,19 @@ void grouped_gemm_backward_input(Tensor dx_RI, const Tensor& dy_RO, const Tensor
   p.columns = static_cast<int>(w_EOI.dim(2));
   p.depth = static_cast<int>(w_EOI.dim(1));
   p.b_of_group = w_EOI.dim(1) * w_EOI.dim(2);
-  run(kOp, p, dy_RO.dtype(), dx_RI.dtype(), s);
+  run(p, dy_RO.dtype(), dx_RI.dtype(), call);
 }
 
 void grouped_gemm_backward_weight(Tensor dw_EOI, const Tensor& dy_RO, const Tensor& x_RI, const Tensor& offsets_E1,
                                   Stream& stream) {
-  constexpr std::string_view kOp = "grouped_gemm_backward_weight";
+  constexpr const char* kOp = "grouped_gemm_backward_weight";
   require_grouped(kOp, x_RI, dw_EOI, offsets_E1, 2);
   require_grouped(kOp, dy_RO, dw_EOI, offsets_E1, 1);
   require(x_RI.shape().flat_rows() == dy_RO.shape().flat_rows(), kOp, "as many rows of x as of dy", x_RI, dy_RO);
   require_types(kOp, dy_RO, x_RI, dw_EOI);
   require(dw_EOI.dtype() == accumulation_dtype(x_RI.dtype()), kOp, "a gradient of the accumulation type", dw_EOI, x_RI);
-  CudaStream& s = stream_for(kOp, stream, {&dw_EOI, &dy_RO, &x_RI, &offsets_E1});
+  require_countable(kOp, {dw_EOI, dy_RO, x_RI, offsets_E1});
+  const Call call(kOp, stream, {dw_EOI, dy_RO, x_RI, offsets_E1});
   GroupedProduct p = product_of(dw_EOI, dy_RO, x_RI, offsets_E1);
   p.by = GroupBy::depth;
   p.a_by_depth = true;
@@ -99,7 +98,7 @@ void grouped_gemm_backward_weight(Tensor dw_EOI, const Tensor& dy_RO, const Tens
   p.columns = static_cast<int>(dw_EOI.dim(2));
   p.depth = static_cast<int>(x_RI.shape().flat_rows());
   p.c_of_group = dw_EOI.dim(1) * dw_EOI.dim(2);
-  run(kOp, p, x_RI.dtype(), dw_EOI.dtype(), s);
+  run(p, x_RI.dtype(), dw_EOI.dtype(), call);
 }
 
 }  // namespace athanor::cuda

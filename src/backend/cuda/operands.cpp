@@ -1,32 +1,17 @@
 #include "src/backend/cuda/operands.hpp"
 
 #include <algorithm>
-#include <string>
 
 #include "src/backend/cuda/cuda_device.hpp"
-#include "src/base/error.hpp"
+#include "src/backend/operand_checks.hpp"
 
 namespace athanor::cuda {
 
-void require(bool holds, std::string_view op, std::string_view wanted, const Tensor& a, const Tensor& b) {
-  if (!holds)
-    throw Error(std::string(op) + ": wanted " + std::string(wanted) + ", found " + a.to_string() + " and " +
-                b.to_string());
-}
-
-CudaStream& stream_for(std::string_view op, Stream& stream, std::initializer_list<const Tensor*> operands) {
-  auto& cuda_stream = static_cast<CudaStream&>(stream);
-  for (const Tensor* tensor : operands) {
-    if (!tensor->defined()) continue;
-    if (tensor->device() != Device{Device::Kind::cuda, cuda_stream.device()})
-      throw Error(std::string(op) + ": wanted tensors on cuda:" + std::to_string(cuda_stream.device()) + ", found " +
-                  tensor->to_string());
-    constexpr std::int64_t kMost = std::int64_t{1} << 30;
-    if (std::max(tensor->shape().flat_rows(), tensor->shape().back()) >= kMost)
-      throw Error(std::string(op) + ": wanted fewer than 2^30 rows and columns, found " + tensor->to_string() +
-                  "; cut the batch");
-  }
-  return cuda_stream;
+void require_countable(const char* op, std::initializer_list<Tensor> operands) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;
+  for (const Tensor& tensor : operands)
+    require(!tensor.defined() || std::max(tensor.shape().flat_rows(), tensor.shape().back()) < kMost, op,
+            "fewer than 2^30 rows and columns (cut the batch)", tensor);
 }
 
 int processors_of(int device) {

@@ -1,20 +1,15 @@
-// What the checked functions of attention and grouped products ask of their operands.
+// What the checked functions of attention and grouped products ask beside shapes.
 #pragma once
 
 #include <cstdint>
 #include <initializer_list>
-#include <string_view>
 
-#include "src/backend/cuda/cuda_stream.hpp"
 #include "src/backend/tensor.hpp"
 
 namespace athanor::cuda {
 
-/// @throws Error "<op>: wanted <wanted>, found <a> and <b>" unless `holds`.
-void require(bool holds, std::string_view op, std::string_view wanted, const Tensor& a, const Tensor& b);
-/// The stream, once all defined operands are on its device and of fewer than 2^30 rows and columns, which kernels count
-/// in 32 bits. @throws Error otherwise.
-CudaStream& stream_for(std::string_view op, Stream& stream, std::initializer_list<const Tensor*> operands);
+/// Fewer than 2^30 rows and columns each, which these kernels count in 32 bits. @throws Error naming the operation.
+void require_countable(const char* op, std::initializer_list<Tensor> operands);
 /// Multiprocessors of a device.
 int processors_of(int device);
 /// Every tensor begins at a multiple of 16 bytes and every count is one of 8 elements of bf16: what copies of 16 bytes

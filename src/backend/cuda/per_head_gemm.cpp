@@ -1,9 +1,6 @@
 #include "src/backend/cuda/per_head_gemm.hpp"
 
-#include <string>
-#include <string_view>
-
-#include "src/backend/cuda/cuda_device.hpp"
+#include "src/backend/cuda/call.hpp"
 #include "src/backend/cuda/grouped_gemm_kernels.cuh"
 #include "src/backend/cuda/operands.hpp"
 
@@ -11,18 +8,12 @@ namespace athanor::cuda {
 
 void per_head_gemm(Tensor y, const Tensor& x, const Tensor& w, std::int64_t num_heads, std::int64_t stride,
                    std::int64_t first, std::int64_t count, Transpose transpose, Stream& stream) {
-  constexpr std::string_view kOp = "per_head_gemm";
+  constexpr const char* kOp = "per_head_gemm";
   const std::int64_t rows = x.shape().flat_rows(), columns = w.shape().back();
-  const std::int64_t in = transpose == Transpose::no ? columns : count;
-  const std::int64_t out = transpose == Transpose::no ? count : columns;
-  require(first >= 0 && count >= 0 && first + count <= stride && w.shape().flat_rows() == num_heads * stride, kOp,
-          "a weight of H*stride rows with the slice inside", w, x);
-  require(x.shape().back() == num_heads * in, kOp, "an input of " + std::to_string(num_heads * in) + " columns", x, w);
-  require(y.shape().flat_rows() == rows && y.shape().back() == num_heads * out, kOp,
-          "an output of " + std::to_string(num_heads * out) + " columns", y, x);
-  require(x.dtype() == w.dtype() && y.dtype() == x.dtype() && is_floating(x.dtype()), kOp,
-          "operands of one type f32, bf16 or f64", x, w);
-  CudaStream& s = stream_for(kOp, stream, {&y, &x, &w});
+  const auto [in, out] = per_head_product(kOp, y, x, w, num_heads, stride, first, count, transpose);
+  require_floating(kOp, x);
+  require_countable(kOp, {y, x, w});
+  const Call call(kOp, stream, {y, x, w});
   GroupedProduct p;
   p.a = x.unsafe_data();
   p.b = w.unsafe_data() + static_cast<std::size_t>(first * columns) * size_bytes(w.dtype());
@@ -39,8 +30,7 @@ void per_head_gemm(Tensor y, const Tensor& x, const Tensor& w, std::int64_t num_
   p.b_of_group = stride * columns;
   p.c_of_group = out;
   p.whole_vectors = whole_vectors({&x, &w}, {in, columns});
-  const DeviceGuard guard(s.device());
-  check(launch_grouped_product(p, x.dtype(), y.dtype(), processors_of(s.device()), s.handle()), kOp);
+  call.check(launch_grouped_product(p, x.dtype(), y.dtype(), processors_of(call.device()), call.stream()));
 }
 
 }  // namespace athanor::cuda

@@ -7,24 +7,6 @@
 #include "src/backend/cuda/stable_sort.cuh"
 
 namespace athanor::cuda {
-namespace {
-
-Unpermuted unpermuted(const char* op, const Tensor& y_TD, const Tensor& x_RD, const Tensor& row_of_TK,
-                      const Tensor& weights_TK) {
-  require_floating(op, x_RD);
-  require(row_of_TK.dtype() == DType::i32 && row_of_TK.shape().ndim() == 2, op, "i32 rows [T, K]", row_of_TK);
-  const Unpermuted u{row_of_TK.dim(0), row_of_TK.dim(1), x_RD.shape().flat_rows(), x_RD.shape().back()};
-  require(y_TD.shape().back() == u.width && y_TD.shape().flat_rows() == u.tokens, op, "token rows like the choices",
-          y_TD, row_of_TK);
-  require(y_TD.dtype() == x_RD.dtype(), op, "rows of one type", y_TD, x_RD);
-  if (weights_TK.defined())
-    require(weights_TK.numel() == row_of_TK.numel() && weights_TK.dtype() == accumulation_dtype(x_RD.dtype()), op,
-            "weights like the choices, of the accumulation type", weights_TK, row_of_TK);
-  return u;
-}
-
-}  // namespace
-
 void CudaBackend::sort_by_expert(Tensor pair_of_R, Tensor row_of_TK, Tensor offsets_E1, const Tensor& expert_ids_TK,
                                  Stream& stream) {
   const std::int64_t pairs = expert_ids_TK.numel(), rows = pair_of_R.numel(), num_experts = offsets_E1.numel() - 1;

@@ -6,14 +6,11 @@
 #include <cstdint>
 
 #include "src/backend/cuda/id_check.cuh"
+#include "src/backend/operand_shapes.hpp"
 #include "src/base/dtype.hpp"
 
 namespace athanor::cuda {
 
-/// T tokens of K choices among R rows of width D.
-struct Unpermuted {
-  std::int64_t tokens = 0, top_k = 0, rows = 0, width = 0;
-};
 /// What a sort by expert leaves to do: pairs without an expert get row -1, and the rows are `rows`, as wanted.
 cudaError_t launch_finish_sort(std::int32_t* pair_of, std::int32_t* row_of, const std::int32_t* order,
                                const std::int32_t* offsets, std::int64_t pairs, std::int64_t rows,

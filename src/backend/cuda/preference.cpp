@@ -17,13 +17,6 @@ static_assert(std::size_t{kValueLoss} == 0 && std::size_t{kValueTokens} == 1 && 
               std::size_t{kValueSum} == 3 && std::size_t{kValueReturn} == 4 && std::size_t{kValueReturnSquared} == 5 &&
               std::size_t{kValueError} == 6 && std::size_t{kValueErrorSquared} == 7);
 
-/// Operands of one number an answer, pair or token, of the type of `x`.
-void require_numbers(const char* op, const Tensor& x, std::initializer_list<const Tensor*> others) {
-  for (const Tensor* tensor : others)
-    require(tensor->numel() == x.numel() && tensor->dtype() == x.dtype(), op, "one number each, all of one type",
-            *tensor, x);
-}
-
 void require_sums(const char* op, const Tensor& sums_8, const Tensor& numbers) {
   require(sums_8.numel() == kNumScalarSums && sums_8.dtype() == DType::f64, op, "eight f64 sums", sums_8);
   require_acc(op, numbers);

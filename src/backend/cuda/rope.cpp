@@ -9,22 +9,7 @@ void CudaBackend::rope(Tensor x_TC, const Tensor& positions_T, const Tensor& cos
                        const RopeArgs& args, Stream& stream) {
   const std::int64_t rows = x_TC.shape().flat_rows(), pairs = args.rope_dim / 2;
   require_floating("rope", x_TC);
-  require(
-      x_TC.shape().back() == args.num_heads * args.head_dim, "rope",
-      [&] { return std::to_string(args.num_heads) + " heads of " + std::to_string(args.head_dim); }, x_TC);
-  require(
-      args.rope_dim % 2 == 0 && args.offset >= 0 && args.offset + args.rope_dim <= args.head_dim, "rope",
-      [&] {
-        return "an even rope_dim " + std::to_string(args.rope_dim) + " at offset " + std::to_string(args.offset) +
-               " within a head of " + std::to_string(args.head_dim);
-      },
-      x_TC);
-  require(is_ids(positions_T, rows), "rope", "one i32 position a row", positions_T, x_TC);
-  require(
-      cos_PR.shape() == sin_PR.shape() && cos_PR.shape().back() == pairs &&
-          cos_PR.dtype() == accumulation_dtype(x_TC.dtype()) && sin_PR.dtype() == cos_PR.dtype(),
-      "rope", [&] { return "tables [positions, " + std::to_string(pairs) + "] of the accumulation type"; }, cos_PR,
-      sin_PR);
+  require_rope("rope", x_TC, positions_T, cos_PR, sin_PR, args);
   const RopePlaces places{args.num_heads, args.head_dim, args.offset, pairs, args.layout == RopeLayout::interleaved,
                           args.inverse};
   const Call call("rope", stream, {x_TC, positions_T, cos_PR, sin_PR});

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "src/backend/cuda/id_check.cuh"
+#include "src/backend/operand_shapes.hpp"
 #include "src/base/dtype.hpp"
 
 namespace athanor::cuda {
@@ -19,10 +20,6 @@ struct RopePlaces {
 cudaError_t launch_rope(void* x, const std::int32_t* positions, const void* cosines, const void* sines, DType dtype,
                         std::int64_t rows, const RopePlaces& places, const IdCheck& check, cudaStream_t stream);
 
-/// Widths of multi-head latent attention: T tokens, H heads, n, r and v entries of a head.
-struct MlaWidths {
-  std::int64_t tokens, heads, nope, rope, value;
-};
 cudaError_t launch_mla_assemble_kv(void* k, void* v, const void* kv, const void* k_pe, DType dtype, const MlaWidths& w,
                                    cudaStream_t stream);
 cudaError_t launch_mla_assemble_kv_backward(void* dkv, void* dk_pe, const void* dk, const void* dv, DType dtype,
