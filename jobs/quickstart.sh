@@ -3,6 +3,7 @@
 # distilled student. A shorter one: RECIPE=configs/recipes/r1_zero.cfg jobs/quickstart.sh
 #   RECIPE              configuration of the run (configs/recipes/r1.cfg)
 #   ATHANOR_BUILD_DIR   build folder (build)
+#   ATHANOR_CUDA        on: with the CUDA back end, for GPUs (off)
 #   ATHANOR_RUN_FOLDER  run folder (runs/NAME, named as the recipe); a finished run there is not done again
 # More arguments go to the run: jobs/quickstart.sh --run.steps=200
 set -euo pipefail
