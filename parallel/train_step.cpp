@@ -117,8 +117,10 @@ PipelineRunner& TrainStep::runner_for(std::size_t num_micro_batches) {
 void TrainStep::run_micro_batches(std::span<const MicroBatch> micro_batches) {
   store_.zero_gradients(compute_);
   for (ModelChunk* chunk : own_chunks_) zero_sums(chunk->sums(), ops_, compute_);
-  const auto context_of = [this](const MicroBatch& batch, bool completes_gradients) {
+  const std::uint64_t epoch = new_weights_epoch();
+  const auto context_of = [this, epoch](const MicroBatch& batch, bool completes_gradients) {
     ExecContext ctx{ops_, compute_, comm_, batch, dtype_, true};
+    ctx.weights_epoch = epoch;
     ctx.recompute = recompute_;
     if (completes_gradients) ctx.gradients = &reduce_when_ready_;
     return ctx;

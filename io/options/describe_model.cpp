@@ -74,6 +74,9 @@ void describe(OptionTable& table, ModelConfig& model) {
   describe_rope(table, model);
   describe_experts(table, model);
   table.add("mtp_depth", model.mtp_depth, "modules", "multi-token prediction: further tokens predicted in training");
+  table.add("fp8", model.fp8,
+            "linear maps of attention and feed-forward networks multiply in FP8 (E4M3, 1x128 and 128x128 scales) as "
+            "DeepSeek-V3 was trained; run.dtype is that of all else, bf16 or f32");
 }
 
 }  // namespace athanor

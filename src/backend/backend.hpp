@@ -133,6 +133,17 @@ struct SamplingArgs {
   double min_p = 0.0;
 };
 
+/// What shares a scale: a row's 128 columns, or a block of 128 x 128.
+enum class Fp8Tiles : std::uint8_t { rows, blocks };
+
+/// A matrix [N, K], or a stack of them, of E4M3 with f32 scales: the element times its tile's scale. Tiles count from
+/// column 0 and row 0 of each matrix; K is a multiple of 16. DeepSeek-V3 report section 3.3.2.
+struct Fp8Matrix {
+  Tensor values;  ///< u8 [N, K] or [E, N, K]: bits of E4M3
+  Tensor scales;  ///< rows: [K/128 rounded up, N]; blocks: [(E,) N/128 rounded up, K/128 rounded up to 4 more]
+  Fp8Tiles tiles = Fp8Tiles::rows;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -201,6 +212,36 @@ class Backend {
   /// dw_EOI[e] += dy_RO^T * x_RI over expert e's rows; dw: acc.
   virtual void grouped_gemm_backward_weight(Tensor dw_EOI, const Tensor& dy_RO, const Tensor& x_RI,
                                             const Tensor& offsets_E1, Stream& stream) = 0;
+
+  // ---- matrix products in FP8 as DeepSeek-V3 was trained (fp8.cpp; its report, section 3.3). x: f32 or bf16. A tile's
+  // scale is its largest magnitude / 448 (at least 2^-100), its elements are x / scale as E4M3 (src/base/e4m3.hpp): the
+  // same bits on every device; a NaN or an infinity makes the tile NaN. A product is sum over tiles of 128 along the
+  // depth, in order, of (sum of 128 products) * (scale_a * scale_b), added up in f32; the CPU takes the inner sum
+  // exactly, tensor cores round inside it.
+  /// Room for quantize_fp8_rows of [rows, columns].
+  Fp8Matrix empty_fp8_rows(std::int64_t rows, std::int64_t columns);
+  /// Room for quantize_fp8_blocks into `shape`, [N, K] or [E, N, K].
+  Fp8Matrix empty_fp8_blocks(const Shape& shape);
+  /// Room for quantize_fp8_columns of [tokens, columns] in `groups` groups: [columns, S] by rows, S enough for every
+  /// group to begin at a multiple of 128.
+  Fp8Matrix empty_fp8_columns(std::int64_t tokens, std::int64_t columns, std::int64_t groups);
+  /// out = x_TI by rows: 1 x 128 tiles. Forward's and input gradients' left operand.
+  virtual void quantize_fp8_rows(const Fp8Matrix& out, const Tensor& x_TI, Stream& stream) = 0;
+  /// out_IS by rows = x_TI transposed, 128 x 1 tiles along the tokens: weight gradients' operands. Tokens of group e
+  /// (offsets_E1 i32; undefined: one group of all) begin at the sum of the groups before it, each rounded up to 128;
+  /// places between groups are 0.
+  virtual void quantize_fp8_columns(const Fp8Matrix& out, const Tensor& x_TI, const Tensor& offsets_E1,
+                                    Stream& stream) = 0;
+  /// out by blocks = w, or each of its matrices transposed: 128 x 128 tiles. Weights.
+  virtual void quantize_fp8_blocks(const Fp8Matrix& out, const Tensor& w, Transpose transpose, Stream& stream) = 0;
+  /// y_MN (f32 or bf16) = a_MK * b_NK^T (+ y when accumulate); a by rows, b by either.
+  virtual void gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate, Stream& stream) = 0;
+  /// Rows [offsets[e], offsets[e+1]) of y_RN = those of a_RK (by rows) * b_ENK[e]^T (by blocks) (+ y when accumulate).
+  virtual void grouped_gemm_fp8(Tensor y_RN, const Fp8Matrix& a_RK, const Fp8Matrix& b_ENK, const Tensor& offsets_E1,
+                                bool accumulate, Stream& stream) = 0;
+  /// dw_EMN[e] (f32) += a_MS * b_NS^T over the places of group e; a and b from quantize_fp8_columns with offsets_E1.
+  virtual void grouped_gemm_fp8_weight(Tensor dw_EMN, const Fp8Matrix& a_MS, const Fp8Matrix& b_NS,
+                                       const Tensor& offsets_E1, Stream& stream) = 0;
 
   // ---- normalisation (norm.cpp)
   /// y_TD = x_TD * rstd_T * w_D, rstd = 1/sqrt(mean(x^2) + eps); keeps rstd_T (acc) for backward.

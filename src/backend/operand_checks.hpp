@@ -63,4 +63,20 @@ void require_loss_rows(std::string_view op, const Tensor& losses_T, const Tensor
 void require_adamw(std::string_view op, const Tensor& weight, const Tensor& master, const Tensor& m, const Tensor& v,
                    const Tensor& grad, const AdamWArgs& args);
 
+// ---- FP8. Each @returns where the scales lie, without their memory.
+Fp8Scales require_fp8(std::string_view op, const Fp8Matrix& matrix);
+/// Into `out`: x_TI by rows.
+Fp8Scales require_fp8_of_rows(std::string_view op, const Fp8Matrix& out, const Tensor& x_TI);
+/// Into `out`: x_TI transposed, with room for the groups of offsets_E1 (may be undefined: one group).
+Fp8Scales require_fp8_of_columns(std::string_view op, const Fp8Matrix& out, const Tensor& x_TI,
+                                 const Tensor& offsets_E1);
+/// Into `out`: w or each of its matrices transposed.
+Fp8Scales require_fp8_of_blocks(std::string_view op, const Fp8Matrix& out, const Tensor& w, Transpose transpose);
+/// y = a * b^T: a by rows, a depth in common, y f32 or bf16 of the rows of both; b [N, K], or [E, N, K] with offsets.
+void require_fp8_product(std::string_view op, const Tensor& y, const Fp8Matrix& a, const Fp8Matrix& b,
+                         const Tensor& offsets_E1);
+/// dw_EMN[e] += a_MS * b_NS^T.
+void require_fp8_weight_product(std::string_view op, const Tensor& dw_EMN, const Fp8Matrix& a, const Fp8Matrix& b,
+                                const Tensor& offsets_E1);
+
 }  // namespace athanor

@@ -15,4 +15,18 @@ struct Unpermuted {
   std::int64_t tokens = 0, top_k = 0, rows = 0, width = 0;
 };
 
+/// Elements along one edge of a tile of Fp8Matrix.
+inline constexpr std::int64_t kFp8Tile = 128;
+inline constexpr std::int64_t fp8_tiles(std::int64_t count) { return (count + kFp8Tile - 1) / kFp8Tile; }
+/// Scales of a row of blocks; cuBLAS asks for multiples of four.
+inline constexpr std::int64_t fp8_block_stride(std::int64_t columns) { return (fp8_tiles(columns) + 3) / 4 * 4; }
+
+/// Where the scales of a matrix lie: that of row i and tile t of the depth is data[t * by_tile + (i >> shift) *
+/// by_row].
+struct Fp8Scales {
+  const float* data = nullptr;
+  std::int64_t by_tile = 0, by_row = 0, by_group = 0;
+  int shift = 0;
+};
+
 }  // namespace athanor

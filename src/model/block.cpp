@@ -72,6 +72,11 @@ Block::Block(const std::string& prefix, const ModelConfig& config, bool is_moe, 
                  parts.ranks);
   else
     ffn_.emplace(prefix + ".ffn", parts.dtype, config.dim, config.inter_dim, config.init_std, parts.ranks);
+  if (!config.fp8) return;
+  if (mla_) mla_->use_fp8();
+  if (gqa_) gqa_->use_fp8();
+  if (moe_) moe_->use_fp8();
+  if (ffn_) ffn_->use_fp8();
 }
 
 void Block::add_attention(ExecContext& ctx, const Tensor& x_TD, const Tensor& y_TD, Saved& saved) {

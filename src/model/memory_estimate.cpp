@@ -26,6 +26,8 @@ void add_parameters(MemoryEstimate& estimate, const std::vector<HeldTensor>& ten
   for (const HeldTensor& tensor : tensors) {
     estimate.parameters += tensor.numel;
     if (tensor.is_copy) estimate.copied_parameters += tensor.numel;
+    // Straight and transposed; the scales are one number in 16,384.
+    if (tensor.in_fp8) estimate.weights += 2 * block(tensor.numel, DType::u8);
     const bool merges = sizes.tp == 1 && tensor.reduced == ReducedOver::dp_cp_tp;
     flat[{tensor.dtype, merges ? ReducedOver::dp_cp : tensor.reduced}] +=
         (tensor.numel + kAlignElements - 1) / kAlignElements * kAlignElements;

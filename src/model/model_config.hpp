@@ -50,6 +50,10 @@ struct ModelConfig {
 
   std::int64_t mtp_depth = 0;
 
+  /// Linear maps of attention and feed-forward networks multiply in FP8 as DeepSeek-V3 was trained (its report, section
+  /// 3.3); embedding, head, router, norms and attention itself do not.
+  bool fp8 = false;
+
   bool is_moe_layer(std::int64_t layer) const { return num_routed_experts > 0 && layer >= first_k_dense; }
   bool head_is_embedding() const { return tied_head && head == HeadKind::tokens; }
   std::int64_t qk_head_dim() const {

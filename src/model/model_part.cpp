@@ -182,6 +182,8 @@ std::vector<HeldTensor> held_tensors(const ModelConfig& config, DType dtype, con
     if (!is_held(tensor, part) && !is_copy) continue;
     HeldTensor here{.numel = tensor.shape.numel(), .dtype = dtype, .is_copy = is_copy, .in_mtp = tensor.in_mtp};
     if (tensor.kind == Kind::router_weight || tensor.kind == Kind::value_head) here.dtype = accumulation_dtype(dtype);
+    here.in_fp8 = config.fp8 && (tensor.kind == Kind::expert_matrix ||
+                                 (tensor.kind == Kind::matrix && !tensor.name.ends_with(".eh_proj")));
     if (tensor.kind == Kind::expert_matrix) {
       here.numel /= sizes.ep;
       here.reduced = ReducedOver::edp;

@@ -72,6 +72,7 @@ struct HeldTensor {
   ReducedOver reduced = ReducedOver::dp_cp;
   bool is_copy = false;  ///< of the embedding, which another pipeline rank owns
   bool in_mtp = false;
+  bool in_fp8 = false;  ///< multiplied in FP8, in copies kept beside it
 };
 
 std::int64_t ranks_of(ReducedOver reduced, const LayoutSizes& sizes);

@@ -72,6 +72,8 @@ Transformer::Transformer(Backend& ops, const ModelConfig& config, DType dtype, S
       rope_(ops, config.rope, config.rope_interleaved ? RopeLayout::interleaved : RopeLayout::half, rope_dim(config),
             config.max_positions, accumulation_dtype(dtype), stream),
       discarded_loss_1_(ops.empty({1}, DType::f64)) {
+  if (config.fp8 && dtype == DType::f64)
+    throw ConfigError("model.fp8 = true: wanted run.dtype bf16 or f32, found f64; FP8 operands are made of those");
   const bool head_needs_embedding = part.has_head && (config.head_is_embedding() || config.mtp_depth > 0);
   if (part.has_embedding || (head_needs_embedding && !options.embedding_of)) {
     own_embedding_.emplace("embedding.weight", dtype, config.vocab_size, config.dim, config.init_std, ranks_);

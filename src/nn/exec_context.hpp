@@ -102,6 +102,8 @@ struct ExecContext {
   bool decoding = false;     ///< rows attend to a cache; every tensor-parallel rank holds all of them
   bool recomputing = false;  ///< a forward that was run before: nothing is counted or added to a sum again
   bool counting_experts = false;  ///< count the experts chosen where nothing is trained, too
+  /// As long as it stays the same and is not 0, weights do not change: what is derived from them may be kept.
+  std::uint64_t weights_epoch = 0;
   Recompute recompute = Recompute::none;
   GradientListener* gradients = nullptr;  ///< told of every gradient that is complete; null: nobody asks
 
@@ -109,6 +111,9 @@ struct ExecContext {
   Tensor empty(const Shape& shape) const { return ops.empty(shape, dtype); }
   Tensor empty_acc(const Shape& shape) const { return ops.empty(shape, acc()); }
 };
+
+/// A number that no ExecContext of this process had: for a step, or a stretch of inference, from here on.
+std::uint64_t new_weights_epoch();
 
 template <class L>
 concept Layer = requires(L layer, typename L::Saved& saved, ExecContext& ctx, const Tensor& t) {

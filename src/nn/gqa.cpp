@@ -136,6 +136,10 @@ Tensor Gqa::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows,
   return ranks_.sum_scatter(ctx, w_o_.forward(ctx, o, unused.w_o));
 }
 
+void Gqa::use_fp8() {
+  for (Linear* linear : {&w_q_, &w_k_, &w_v_, &w_o_}) linear->use_fp8();
+}
+
 std::vector<Parameter*> Gqa::parameters() { return parameters_of(w_q_, w_k_, w_v_, q_norm_, k_norm_, w_o_); }
 
 }  // namespace athanor

@@ -41,6 +41,8 @@ class Gqa {
   Tensor forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
   void backward_weight(ExecContext& ctx, Saved& saved);
+  /// All linears multiply in FP8 from now on; attention itself does not.
+  void use_fp8();
   std::vector<Parameter*> parameters();
 
   /// The same function for rows that attend to the cache (k and v of width G*Q).

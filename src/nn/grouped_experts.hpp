@@ -3,10 +3,11 @@
 // offsets_E1 says whose row is whose. Names and contents of the matrices do not depend on which rank holds them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "src/nn/exec_context.hpp"
+#include "src/nn/fp8_weights.hpp"
 
 namespace athanor {
 
@@ -26,13 +27,25 @@ class GroupedExperts {
                  const std::vector<std::int64_t>& local_experts, std::int64_t dim, std::int64_t inter_dim,
                  double init_std);
 
+  /// Multiplies in FP8 from now on, as Linear does; tiles along the tokens begin anew with every expert.
+  void use_fp8();
+
   Tensor forward(ExecContext& ctx, const Tensor& x_RD, const Tensor& offsets_E1, Saved& saved);
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_RD, Saved& saved);
   void backward_weight(ExecContext& ctx, Saved& saved);
   std::vector<Parameter*> parameters() { return {&w_gate_EFD_, &w_up_EFD_, &w_down_EDF_}; }
 
  private:
+  struct Fp8 {
+    Fp8Weights w_gate, w_up, w_down;
+  };
+
+  /// dx = (or +=) dy through one of the three stacks.
+  void input_gradient(ExecContext& ctx, Tensor dx, const Tensor& dy, const Parameter& weight, Fp8Weights Fp8::*form,
+                      const Tensor& offsets_E1, bool accumulate);
+
   Parameter w_gate_EFD_, w_up_EFD_, w_down_EDF_;
+  std::optional<Fp8> fp8_;
 };
 
 }  // namespace athanor

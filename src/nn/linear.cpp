@@ -20,6 +20,11 @@ void Linear::cut_inputs(const ParallelRanks& ranks) {
   ranks.cut(weight_OI_, 1);
 }
 
+void Linear::use_fp8() {
+  require_fp8_sizes(weight_OI_);
+  fp8_.emplace();
+}
+
 Tensor Linear::forward(ExecContext& ctx, const Tensor& x_TI, Saved& saved) {
   Tensor y_TO = ctx.ops.empty({x_TI.dim(0), out_features()}, x_TI.dtype());
   forward_into(ctx, x_TI, y_TO, false, saved);
@@ -27,7 +32,10 @@ Tensor Linear::forward(ExecContext& ctx, const Tensor& x_TI, Saved& saved) {
 }
 
 void Linear::forward_into(ExecContext& ctx, const Tensor& x_TI, Tensor y_TO, bool accumulate, Saved& saved) {
-  ctx.ops.gemm(y_TO, x_TI, Transpose::no, weight_OI_.weight, Transpose::yes, accumulate, ctx.compute);
+  if (fp8_)
+    ctx.ops.gemm_fp8(y_TO, fp8_rows(ctx, x_TI), fp8_->of(ctx, weight_OI_, Transpose::no), accumulate, ctx.compute);
+  else
+    ctx.ops.gemm(y_TO, x_TI, Transpose::no, weight_OI_.weight, Transpose::yes, accumulate, ctx.compute);
   if (has_bias_) ctx.ops.add_bias(y_TO, bias_O_.weight, ctx.compute);
   if (ctx.training) saved.x_TI = x_TI;
 }
@@ -39,12 +47,18 @@ Tensor Linear::backward_input(ExecContext& ctx, const Tensor& dy_TO, Saved& save
 }
 
 void Linear::backward_input_into(ExecContext& ctx, const Tensor& dy_TO, Tensor dx_TI, bool accumulate, Saved& saved) {
-  ctx.ops.gemm(dx_TI, dy_TO, Transpose::no, weight_OI_.weight, Transpose::no, accumulate, ctx.compute);
+  if (fp8_)
+    ctx.ops.gemm_fp8(dx_TI, fp8_rows(ctx, dy_TO), fp8_->of(ctx, weight_OI_, Transpose::yes), accumulate, ctx.compute);
+  else
+    ctx.ops.gemm(dx_TI, dy_TO, Transpose::no, weight_OI_.weight, Transpose::no, accumulate, ctx.compute);
   saved.dy_TO = dy_TO;
 }
 
 void Linear::backward_weight(ExecContext& ctx, Saved& saved) {
-  ctx.ops.gemm(weight_OI_.grad, saved.dy_TO, Transpose::yes, saved.x_TI, Transpose::no, true, ctx.compute);
+  if (fp8_)
+    ctx.ops.gemm_fp8(weight_OI_.grad, fp8_columns(ctx, saved.dy_TO), fp8_columns(ctx, saved.x_TI), true, ctx.compute);
+  else
+    ctx.ops.gemm(weight_OI_.grad, saved.dy_TO, Transpose::yes, saved.x_TI, Transpose::no, true, ctx.compute);
   if (has_bias_) ctx.ops.bias_backward(bias_O_.grad, saved.dy_TO, ctx.compute);
   saved = Saved{};
 }

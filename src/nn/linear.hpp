@@ -1,10 +1,14 @@
 // Linear map y_TO = x_TI * w_OI^T (+ b_O). Law: the weight is stored [out, in]; x and dy are kept for backward_weight
-// by reference, so that several linears of one input share it.
+// by reference, so that several linears of one input share it. In FP8 all three products take E4M3 operands made of the
+// same numbers: x and dy in 1 x 128 tiles, along the tokens for the weight's gradient, w in 128 x 128 blocks
+// (DeepSeek-V3 report, section 3.3); results, biases and gradients stay what they are.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "src/nn/fp8_weights.hpp"
 #include "src/nn/parallel_ranks.hpp"
 
 namespace athanor {
@@ -25,6 +29,9 @@ class Linear {
   /// Keeps this rank's inputs: y is its part of a sum over ranks. There must be no bias.
   void cut_inputs(const ParallelRanks& ranks);
 
+  /// Multiplies in FP8 from now on. After the cuts. @throws ConfigError when a side is no multiple of 16.
+  void use_fp8();
+
   Tensor forward(ExecContext& ctx, const Tensor& x_TI, Saved& saved);
   /// y = (or +=, when `accumulate`) the map of x.
   void forward_into(ExecContext& ctx, const Tensor& x_TI, Tensor y_TO, bool accumulate, Saved& saved);
@@ -44,6 +51,7 @@ class Linear {
   Parameter weight_OI_;
   Parameter bias_O_;
   bool has_bias_;
+  std::optional<Fp8Weights> fp8_;
 };
 
 static_assert(Layer<Linear>);

@@ -235,6 +235,12 @@ Tensor Mla::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows,
   return ranks_.sum_scatter(ctx, w_o_.forward(ctx, o, unused.w_o));
 }
 
+void Mla::use_fp8() {
+  for (std::optional<Linear>* linear : {&w_q_, &w_q_a_, &w_q_b_})
+    if (*linear) (*linear)->use_fp8();
+  for (Linear* linear : {&w_kv_a_, &w_kv_b_, &w_o_}) linear->use_fp8();
+}
+
 std::vector<Parameter*> Mla::parameters() {
   return parameters_of(w_q_, w_q_a_, q_norm_, w_q_b_, w_kv_a_, kv_norm_, w_kv_b_, w_o_);
 }

@@ -45,6 +45,8 @@ class Mla {
   Tensor forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
   void backward_weight(ExecContext& ctx, Saved& saved);
+  /// All linears multiply in FP8 from now on; attention itself, and the absorbed form in decode, do not.
+  void use_fp8();
   std::vector<Parameter*> parameters();
 
   /// The same function for rows that attend to the cache, in the form in which the cache keeps tokens (CacheForm).

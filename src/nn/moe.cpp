@@ -79,6 +79,11 @@ void Moe::backward_weight(ExecContext& ctx, Saved& saved) {
   if (shared_) shared_->backward_weight(ctx, saved.shared);
 }
 
+void Moe::use_fp8() {
+  experts_.use_fp8();
+  if (shared_) shared_->use_fp8();
+}
+
 std::vector<Parameter*> Moe::parameters() { return parameters_of(router_, experts_, shared_); }
 
 }  // namespace athanor

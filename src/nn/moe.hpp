@@ -51,6 +51,8 @@ class Moe {
   Tensor forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved);
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
   void backward_weight(ExecContext& ctx, Saved& saved);
+  /// Experts, routed and shared, multiply in FP8 from now on; the router does not.
+  void use_fp8();
   std::vector<Parameter*> parameters();
   Router& router() { return router_; }
 

@@ -82,6 +82,10 @@ void SwiGlu::backward_weight(ExecContext& ctx, Saved& saved) {
   w_down_.backward_weight(ctx, saved.w_down);
 }
 
+void SwiGlu::use_fp8() {
+  for (Linear* linear : {&w_gate_, &w_up_, &w_down_}) linear->use_fp8();
+}
+
 std::vector<Parameter*> SwiGlu::parameters() { return parameters_of(w_gate_, w_up_, w_down_); }
 
 }  // namespace athanor

@@ -34,6 +34,8 @@ class SwiGlu {
   void backward_inner(ExecContext& ctx, Tensor dx_TD, bool accumulate, Saved& saved);
 
   void backward_weight(ExecContext& ctx, Saved& saved);
+  /// All three linears multiply in FP8 from now on.
+  void use_fp8();
   std::vector<Parameter*> parameters();
 
  private:

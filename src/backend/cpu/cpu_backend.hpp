@@ -43,6 +43,15 @@ class CpuBackend final : public Backend {
                                    bool accumulate, Stream& stream) override;
   void grouped_gemm_backward_weight(Tensor dw_EOI, const Tensor& dy_RO, const Tensor& x_RI, const Tensor& offsets_E1,
                                     Stream& stream) override;
+  void quantize_fp8_rows(const Fp8Matrix& out, const Tensor& x_TI, Stream& stream) override;
+  void quantize_fp8_columns(const Fp8Matrix& out, const Tensor& x_TI, const Tensor& offsets_E1,
+                            Stream& stream) override;
+  void quantize_fp8_blocks(const Fp8Matrix& out, const Tensor& w, Transpose transpose, Stream& stream) override;
+  void gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate, Stream& stream) override;
+  void grouped_gemm_fp8(Tensor y_RN, const Fp8Matrix& a_RK, const Fp8Matrix& b_ENK, const Tensor& offsets_E1,
+                        bool accumulate, Stream& stream) override;
+  void grouped_gemm_fp8_weight(Tensor dw_EMN, const Fp8Matrix& a_MS, const Fp8Matrix& b_NS, const Tensor& offsets_E1,
+                               Stream& stream) override;
   void rms_norm_forward(Tensor y_TD, Tensor rstd_T, const Tensor& x_TD, const Tensor& w_D, double eps,
                         Stream& stream) override;
   void rms_norm_backward_input(Tensor dx_TD, const Tensor& dy_TD, const Tensor& x_TD, const Tensor& w_D,

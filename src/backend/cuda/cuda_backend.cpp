@@ -6,6 +6,7 @@
 #include "src/backend/cuda/cuda_arena.hpp"
 #include "src/backend/cuda/cuda_device.hpp"
 #include "src/backend/cuda/cuda_stream.hpp"
+#include "src/backend/cuda/fp8.hpp"
 #include "src/backend/cuda/gemm.hpp"
 #include "src/backend/cuda/grouped_gemm.hpp"
 #include "src/backend/cuda/offer_devices.hpp"
@@ -53,6 +54,11 @@ void CudaBackend::gemm(Tensor c, const Tensor& a, Transpose transpose_a, const T
                        bool accumulate, Stream& stream) {
   MatrixProducts& products = state_->products.try_emplace(&stream, state_->device).first->second;
   products.gemm(c, a, transpose_a, b, transpose_b, accumulate, stream);
+}
+
+void CudaBackend::gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate, Stream& stream) {
+  MatrixProducts& products = state_->products.try_emplace(&stream, state_->device).first->second;
+  cuda::gemm_fp8(y_MN, a_MK, b_NK, accumulate, products, stream);
 }
 
 void CudaBackend::grouped_gemm(Tensor y_RO, const Tensor& x_RI, const Tensor& w_EOI, const Tensor& offsets_E1,

@@ -36,6 +36,13 @@ int device_count(std::string_view* reason) {
   return 0;
 }
 
+int capability_of(int device) {
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "the compute capability");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "the compute capability");
+  return 10 * major + minor;
+}
+
 DeviceGuard::DeviceGuard(int device) : device_(device) {
   check(cudaGetDevice(&previous_), "which device is current");
   if (previous_ != device_) check(cudaSetDevice(device_), "make a device current");

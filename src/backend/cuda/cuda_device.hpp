@@ -20,6 +20,9 @@ void check_or_log(cudaError_t status, std::string_view what) noexcept;
 /// GPUs this process can use; 0 also where there is no driver. `reason` (optional) says why there are none.
 int device_count(std::string_view* reason = nullptr);
 
+/// Compute capability of a device: 90 for 9.0.
+int capability_of(int device);
+
 /// Makes a device current for a scope. CUDA keeps the current device per host thread.
 class DeviceGuard {
  public:

@@ -46,4 +46,22 @@ void MatrixProducts::gemm(Tensor c, const Tensor& a, Transpose transpose_a, cons
   library_.run(product, c.unsafe_data(), a.unsafe_data(), b.unsafe_data(), accumulate, call.stream());
 }
 
+bool MatrixProducts::gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate,
+                              const Call& call) {
+  const Product product{.m = a_MK.values.dim(0),
+                        .n = b_NK.values.dim(0),
+                        .k = a_MK.values.dim(1),
+                        .transpose_a = Transpose::no,
+                        .transpose_b = Transpose::yes,
+                        .in = DType::u8,
+                        .out = y_MN.dtype(),
+                        .alignment = std::min({alignment_of(a_MK.values), alignment_of(b_NK.values), alignment_of(y_MN),
+                                               alignment_of(a_MK.scales), alignment_of(b_NK.scales)}),
+                        .b_tiles = b_NK.tiles};
+  if (!library_.has_fp8(product)) return false;
+  library_.run_fp8(product, raw(y_MN), raw(a_MK.values), data<const float>(a_MK.scales), raw(b_NK.values),
+                   data<const float>(b_NK.scales), accumulate, call.stream());
+  return true;
+}
+
 }  // namespace athanor::cuda

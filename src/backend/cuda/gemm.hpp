@@ -3,6 +3,7 @@
 #pragma once
 
 #include "src/backend/backend.hpp"
+#include "src/backend/cuda/call.hpp"
 #include "src/backend/cuda/product_library.hpp"
 
 namespace athanor::cuda {
@@ -16,6 +17,9 @@ class MatrixProducts {
   /// for bf16. @throws Error when shapes or types do not fit, or no algorithm exists.
   void gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, bool accumulate,
             Stream& stream);
+
+  /// Backend::gemm_fp8 through cuBLAS, where it has the product. @returns whether it has.
+  bool gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate, const Call& call);
 
  private:
   int device_;

@@ -13,11 +13,6 @@ constexpr int kRowTiles = kWarpRows / 16, kColumnTiles = kWarpColumns / 8;
 constexpr int kStage = 2 * kEdge * kDepth;
 constexpr std::size_t kSharedBytes = sizeof(bf16) * kStages * kStage;
 
-__device__ inline void put(float& to, float value, bool accumulate) { to = accumulate ? to + value : value; }
-__device__ inline void put(bf16& to, float value, bool accumulate) {
-  to = to_bf16(accumulate ? to_float(to) + value : value);
-}
-
 /// Steps of a's (or b's) tile: `by_depth` says how the matrix is stored, `edge` where the tile begins, `size` how many
 /// rows (columns) of the product there are.
 template <bool kByDepth>

@@ -15,9 +15,10 @@ namespace athanor::cuda {
 
 /// What a group's offsets cut.
 enum class GroupBy : std::uint8_t {
-  rows,   ///< rows [offsets[e], offsets[e + 1]) of a and c; b by group
-  depth,  ///< rows [offsets[e], offsets[e + 1]) of a and b, which are stored by depth; c by group
-  whole,  ///< nothing: a, b and c by group
+  rows,    ///< rows [offsets[e], offsets[e + 1]) of a and c; b by group
+  depth,   ///< rows [offsets[e], offsets[e + 1]) of a and b, which are stored by depth; c by group
+  places,  ///< columns of a and b, offsets[e + 1] - offsets[e] of them from a multiple of 128 on; c by group
+  whole,   ///< nothing: a, b and c by group
 };
 
 struct GroupedProduct {

@@ -4,14 +4,24 @@
 #include <cuda_runtime.h>
 
 #include "src/backend/cuda/grouped_gemm_kernels.cuh"
+#include "src/backend/cuda/mma.cuh"
 
 namespace athanor::cuda {
+
+/// Where groups begin along the depth when they are cut by places (quantize_fp8_columns).
+inline constexpr int kPlaces = 128;
+
+__device__ inline void put(float& to, float value, bool accumulate) { to = accumulate ? to + value : value; }
+__device__ inline void put(bf16& to, float value, bool accumulate) {
+  to = to_bf16(accumulate ? to_float(to) + value : value);
+}
 
 /// One tile of c and the operands of its group.
 template <class In, class Out>
 struct ProductTile {
   const In *a, *b;
   Out* c;
+  int group, begin;             ///< its number; what its rows or its depth begin at
   int rows, columns, depth;     ///< of the group
   int first_row, first_column;  ///< of the tile
 };
@@ -30,24 +40,35 @@ class TileWalk {
         begin = p_.offsets_E1[group_];
         (p_.by == GroupBy::rows ? rows : depth) = p_.offsets_E1[group_ + 1] - begin;
       }
+      if (p_.by == GroupBy::places) {
+        begin = place_;
+        depth = (depth + kPlaces - 1) / kPlaces * kPlaces;
+      }
       const int row_tiles = (rows + kEdge - 1) / kEdge;
       const std::int64_t tiles = static_cast<std::int64_t>(row_tiles) * ((p_.columns + kEdge - 1) / kEdge);
       if (number_ >= first_ + tiles) {
         first_ += tiles;
+        place_ += depth;
         continue;
       }
       const auto here = static_cast<int>(number_ - first_);
       tile = {static_cast<const In*>(p_.a) + group_ * p_.a_of_group,
               static_cast<const In*>(p_.b) + group_ * p_.b_of_group,
               static_cast<Out*>(p_.c) + group_ * p_.c_of_group,
+              group_,
+              begin,
               rows,
               p_.columns,
               depth,
               here % row_tiles * kEdge,
               here / row_tiles * kEdge};
-      if (p_.by != GroupBy::whole) tile.a += begin * p_.a_stride;
+      if (p_.by == GroupBy::rows || p_.by == GroupBy::depth) tile.a += begin * p_.a_stride;
       if (p_.by == GroupBy::rows) tile.c += begin * p_.c_stride;
       if (p_.by == GroupBy::depth) tile.b += begin * p_.b_stride;
+      if (p_.by == GroupBy::places) {
+        tile.a += begin;
+        tile.b += begin;
+      }
       number_ += gridDim.x;
       return true;
     }
@@ -57,7 +78,7 @@ class TileWalk {
  private:
   const GroupedProduct& p_;
   std::int64_t number_, first_ = 0;  ///< the next tile; tiles of the groups before group_
-  int group_ = 0;
+  int group_ = 0, place_ = 0;        ///< the group's, and where its depth begins by places
 };
 
 }  // namespace athanor::cuda

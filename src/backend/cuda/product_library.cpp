@@ -36,6 +36,8 @@ cudaDataType_t type_of(DType dtype) {
       return CUDA_R_32F;
     case DType::bf16:
       return CUDA_R_16BF;
+    case DType::u8:
+      return CUDA_R_8F_E4M3;
     default:
       throw Error("gemm: no product of " + std::string(to_string(dtype)) + "; use f32, bf16 or f64");
   }
@@ -55,6 +57,7 @@ struct Plan {
   Description description;
   Layout a, b, c;
   cublasLtMatmulAlgo_t algorithm{};
+  bool exists = false;  ///< an algorithm for it
 };
 
 struct Hash {
@@ -64,7 +67,7 @@ struct Hash {
          {key.m, key.n, key.k,
           static_cast<std::int64_t>(key.transpose_a) | static_cast<std::int64_t>(key.transpose_b) << 1 |
               static_cast<std::int64_t>(key.in) << 2 | static_cast<std::int64_t>(key.out) << 6 |
-              static_cast<std::int64_t>(key.alignment) << 10}) {
+              static_cast<std::int64_t>(key.alignment) << 10 | static_cast<std::int64_t>(key.b_tiles) << 20}) {
       hash = (hash ^ static_cast<std::uint64_t>(value)) * 0xff51afd7ed558ccdU;
       hash ^= hash >> 32;
     }
@@ -80,8 +83,19 @@ struct ProductLibrary::State {
   void* workspace_ = nullptr;
   std::unordered_map<Product, std::unique_ptr<Plan>, Hash> plans_;
 
+  /// The plan, made on first use; it may say that there is no algorithm.
+  const Plan& look_up(const Product& key);
+  /// @throws Error when there is none.
   const Plan& plan(const Product& key);
 };
+
+namespace {
+std::string text_of(const Product& key) {
+  return "an algorithm for " + std::string(key.in == DType::u8 ? "FP8" : to_string(key.in)) + " [" +
+         std::to_string(key.m) + ", " + std::to_string(key.k) + "] times [" + std::to_string(key.k) + ", " +
+         std::to_string(key.n) + "]";
+}
+}  // namespace
 
 ProductLibrary::ProductLibrary(int device) : state_(std::make_unique<State>()) {
   state_->device = device;
@@ -100,6 +114,12 @@ ProductLibrary::~ProductLibrary() {
 }
 
 const Plan& ProductLibrary::State::plan(const Product& key) {
+  const Plan& plan = look_up(key);
+  if (!plan.exists) check(CUBLAS_STATUS_NOT_SUPPORTED, text_of(key));
+  return plan;
+}
+
+const Plan& ProductLibrary::State::look_up(const Product& key) {
   if (const auto found = plans_.find(key); found != plans_.end()) return *found->second;
   auto plan = std::make_unique<Plan>();
   const bool f64 = key.in == DType::f64;
@@ -113,6 +133,17 @@ const Plan& ProductLibrary::State::plan(const Product& key) {
   const cublasOperation_t second = key.transpose_a == Transpose::yes ? CUBLAS_OP_T : CUBLAS_OP_N;
   check(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof(first)), "transpose");
   check(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof(second)), "transpose");
+  if (key.in == DType::u8) {
+    // Layouts of the scales: cuBLAS documentation, "1D and 2D block scaling": Fp8Matrix keeps them so.
+    const std::int32_t by_rows = CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F,
+                       first_tiles = key.b_tiles == Fp8Tiles::blocks ? CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F
+                                                                     : CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F;
+    check(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, &first_tiles,
+                                         sizeof(first_tiles)),
+          "scales");
+    check(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, &by_rows, sizeof(by_rows)),
+          "scales");
+  }
   plan->a = key.transpose_a == Transpose::yes ? layout_of(key.in, key.k, key.m) : layout_of(key.in, key.m, key.k);
   plan->b = key.transpose_b == Transpose::yes ? layout_of(key.in, key.n, key.k) : layout_of(key.in, key.k, key.n);
   plan->c = layout_of(key.out, key.m, key.n);
@@ -132,11 +163,8 @@ const Plan& ProductLibrary::State::plan(const Product& key) {
   int found = 0;
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_, description, plan->b.get(), plan->a.get(),
                                                                plan->c.get(), plan->c.get(), raw, 1, &result, &found);
-  const std::string what = "an algorithm for " + std::string(to_string(key.in)) + " [" + std::to_string(key.m) + ", " +
-                           std::to_string(key.k) + "] times [" + std::to_string(key.k) + ", " + std::to_string(key.n) +
-                           "]";
-  check(status, what);
-  check(found > 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED, what);
+  if (status != CUBLAS_STATUS_NOT_SUPPORTED) check(status, text_of(key));
+  plan->exists = status == CUBLAS_STATUS_SUCCESS && found > 0;
   plan->algorithm = result.algo;
   return *plans_.emplace(key, std::move(plan)).first->second;
 }
@@ -151,6 +179,26 @@ void ProductLibrary::run(const Product& product, void* c, const void* a, const v
                        p.b.get(), a, p.a.get(), f64 ? static_cast<const void*>(&beta_d) : &beta_f, c, p.c.get(), c,
                        p.c.get(), &p.algorithm, state_->workspace_, kWorkspaceBytes, stream),
         "a matrix product");
+}
+
+bool ProductLibrary::has_fp8(const Product& product) {
+  // These scale modes are Hopper's alone; sizes as cuBLAS documents for them.
+  if (capability_of(state_->device) != 90 || product.m % 4 != 0 || product.n % 8 != 0 || product.k % 16 != 0 ||
+      product.alignment < 16)
+    return false;
+  return state_->look_up(product).exists;
+}
+
+void ProductLibrary::run_fp8(const Product& product, void* c, const void* a, const float* a_scales, const void* b,
+                             const float* b_scales, bool accumulate, cudaStream_t stream) {
+  const Plan& p = state_->plan(product);
+  check(cublasLtMatmulDescSetAttribute(p.description.get(), CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &b_scales,
+                                       sizeof(b_scales)),
+        "scales");
+  check(cublasLtMatmulDescSetAttribute(p.description.get(), CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &a_scales,
+                                       sizeof(a_scales)),
+        "scales");
+  run(product, c, a, b, accumulate, stream);
 }
 
 }  // namespace athanor::cuda

@@ -14,8 +14,9 @@ namespace athanor::cuda {
 struct Product {
   std::int64_t m, n, k;  ///< all above 0
   Transpose transpose_a, transpose_b;
-  DType in, out;            ///< in: f32, bf16 or f64; out: in, or f32 for bf16
-  std::uint32_t alignment;  ///< bytes, of the least aligned operand
+  DType in, out;                      ///< in: f32, bf16 or f64; out: in, or f32 for bf16. u8: FP8 into bf16 or f32
+  std::uint32_t alignment;            ///< bytes, of the least aligned operand
+  Fp8Tiles b_tiles = Fp8Tiles::rows;  ///< of FP8, whose a is by rows
   bool operator==(const Product&) const = default;
 };
 
@@ -28,6 +29,12 @@ class ProductLibrary {
 
   /// Enqueues c = op(a) * op(b) (+ c when accumulate). @throws Error when there is no algorithm.
   void run(const Product& product, void* c, const void* a, const void* b, bool accumulate, cudaStream_t stream);
+
+  /// Whether there is a product of FP8 of this shape (in u8, a as it is, b transposed).
+  bool has_fp8(const Product& product);
+  /// As run, with the scales of Fp8Matrix. Where has_fp8.
+  void run_fp8(const Product& product, void* c, const void* a, const float* a_scales, const void* b,
+               const float* b_scales, bool accumulate, cudaStream_t stream);
 
  private:
   struct State;

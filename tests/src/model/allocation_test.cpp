@@ -11,7 +11,8 @@ class SteadyState : public ::testing::TestWithParam<std::string> {};
 
 // Promises: once warm, F, I and W of a micro-batch take nothing from the heap, and the arena nothing from the system.
 TEST_P(SteadyState, AllocatesNothing) {
-  testing::ModelBench bench(testing::toy_models().at(GetParam()), DType::f32);
+  const bool fp8 = GetParam() == "deepseek_v3_fp8";
+  testing::ModelBench bench(fp8 ? testing::toy_deepseek_v3_fp8() : testing::toy_models().at(GetParam()), DType::f32);
   const MicroBatch batch = bench.batch();
   for (int step = 0; step < 4; ++step) bench.train(batch, step % 2);
   const std::int64_t before = heap_allocations();
@@ -21,7 +22,11 @@ TEST_P(SteadyState, AllocatesNothing) {
   EXPECT_EQ(bench.ops().arena().statistics().system_allocations, from_system);
 }
 
-INSTANTIATE_TEST_SUITE_P(Toys, SteadyState, ::testing::ValuesIn(testing::toy_model_names()),
+INSTANTIATE_TEST_SUITE_P(Toys, SteadyState, ::testing::ValuesIn([] {
+                           std::vector<std::string> names = testing::toy_model_names();
+                           names.emplace_back("deepseek_v3_fp8");
+                           return names;
+                         }()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

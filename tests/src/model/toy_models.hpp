@@ -50,6 +50,21 @@ inline ModelConfig toy_deepseek_v2() {
   return c;
 }
 
+/// V3 in FP8, with sizes that it can have; for f32 and bf16 only.
+inline ModelConfig toy_deepseek_v3_fp8() {
+  ModelConfig c = toy_deepseek_v3();
+  c.dim = 48;
+  c.q_lora_rank = 32;
+  c.kv_lora_rank = 16;
+  c.qk_nope_head_dim = c.qk_rope_head_dim = c.v_head_dim = 16;
+  c.inter_dim = 144;
+  c.moe_inter_dim = 32;
+  c.mtp_depth = 1;
+  c.init_std = 0.1;
+  c.fp8 = true;
+  return c;
+}
+
 inline ModelConfig toy_llama() {
   ModelConfig c;
   c.vocab_size = 19;

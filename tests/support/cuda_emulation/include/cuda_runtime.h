@@ -94,29 +94,25 @@ T atomicCAS(T* at, T expected, T value) {
   return old;
 }
 template <class T>
-  requires std::is_integral_v<T>
-T atomicAdd(T* at, T value) {
+requires std::is_integral_v<T> T atomicAdd(T* at, T value) {
   const T old = *at;
   *at = static_cast<T>(old + value);
   return old;
 }
 template <class T>
-  requires std::is_integral_v<T>
-T atomicMin(T* at, T value) {
+requires std::is_integral_v<T> T atomicMin(T* at, T value) {
   const T old = *at;
   if (value < old) *at = value;
   return old;
 }
 template <class T>
-  requires std::is_integral_v<T>
-T atomicMax(T* at, T value) {
+requires std::is_integral_v<T> T atomicMax(T* at, T value) {
   const T old = *at;
   if (value > old) *at = value;
   return old;
 }
 template <class T>
-  requires std::is_integral_v<T>
-T atomicOr(T* at, T value) {
+requires std::is_integral_v<T> T atomicOr(T* at, T value) {
   const T old = *at;
   *at = static_cast<T>(old | value);
   return old;
@@ -136,6 +132,7 @@ inline int __ffs(int bits) { return bits == 0 ? 0 : std::countr_zero(static_cast
 inline float rsqrtf(float value) { return 1.0F / sqrtf(value); }
 inline double rsqrt(double value) { return 1.0 / sqrt(value); }
 inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline float __expf(float value) { return expf(value); }
 inline float __logf(float value) { return logf(value); }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "src/base/dtype.hpp"
+#include "src/base/e4m3.hpp"
 
 namespace athanor::cuda::mma_emulated {
 
@@ -23,7 +24,16 @@ inline std::uint32_t pack_bf16(float low, float high) {
   return std::uint32_t{bf16::rounded_bits(low)} | std::uint32_t{bf16::rounded_bits(high)} << 16;
 }
 
-inline void mma_16x8x16(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+inline std::uint16_t pack_e4m3(float low, float high) {
+  return static_cast<std::uint16_t>(e4m3::bits_of(low) | e4m3::bits_of(high) << 8);
+}
+inline float e4m3_of(std::uint32_t four, int which) {
+  return e4m3::value_of(static_cast<std::uint8_t>(four >> (8 * which)));
+}
+
+/// A register holds kHeld elements along the depth, element i being value(register, i).
+template <int kHeld, class Value>
+void multiply_tile(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1, const Value& value) {
   struct Mine {
     std::uint32_t a[4], b[2];
   };
@@ -33,13 +43,20 @@ inline void mma_16x8x16(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_
   for (int i = 0; i < 4; ++i) {
     const int row = i / 2, column = 2 * (lane % 4) + i % 2;  // of C: row lane / 4 + 8 * row
     double sum = c[i];
-    for (int k = 0; k < 16; ++k) {
-      const int owner = k % 8 / 2, upper = k / 8;
-      sum += static_cast<double>(value_of(all[lane / 4 * 4 + owner].a[row + 2 * upper], k % 2)) *
-             static_cast<double>(value_of(all[column * 4 + owner].b[upper], k % 2));
+    for (int k = 0; k < 8 * kHeld; ++k) {
+      const int owner = k / kHeld % 4, upper = k / (4 * kHeld);
+      sum += static_cast<double>(value(all[lane / 4 * 4 + owner].a[row + 2 * upper], k % kHeld)) *
+             static_cast<double>(value(all[column * 4 + owner].b[upper], k % kHeld));
     }
     c[i] = static_cast<float>(sum);
   }
+}
+
+inline void mma_16x8x16(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  multiply_tile<2>(c, a, b0, b1, value_of);
+}
+inline void mma_16x8x32_e4m3(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  multiply_tile<4>(c, a, b0, b1, e4m3_of);
 }
 
 inline void load_matrices(std::uint32_t (&r)[4], const void* row, bool transposed) {

@@ -1,0 +1,194 @@
+// Making FP8 operands: a tile's largest magnitude as an integer maximum of its bits (NaN above all), the quotient by
+// its scale rounded to E4M3.
+#include "src/backend/cuda/fp8_kernels.cuh"
+
+#include "src/backend/cuda/device.cuh"
+#include "src/backend/cuda/mma.cuh"
+
+namespace athanor::cuda {
+namespace {
+
+constexpr int kTile = kFp8Tile, kThreads = 256, kWarps = kThreads / 32;
+constexpr int kColumns = 32;  ///< of a block of columns_kernel
+
+__device__ inline unsigned magnitude(float value) { return __float_as_uint(value) & 0x7fffffffU; }
+__device__ inline unsigned larger_bits(unsigned a, unsigned b) { return a > b ? a : b; }
+__device__ inline float scale_of(unsigned bits) {
+  const float scale = __fdiv_rn(__uint_as_float(bits), 448.0F);
+  return scale < 0x1p-100F ? 0x1p-100F : scale;
+}
+
+/// One warp a tile of a row: four numbers a lane.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    rows_kernel(std::uint8_t* values, float* scales, const T* x, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32, tile = blockIdx.y;
+  if (row >= rows) return;
+  const std::int64_t column = tile * kTile + threadIdx.x % 32 * 4;
+  const bool inside = column < columns;  // whole fours: a multiple of 16 columns
+  const T* from = x + row * columns + column;
+  float four[4] = {};
+  if (inside)
+    for (int i = 0; i < 4; ++i) four[i] = widen(from[i]);
+  unsigned bits = 0;
+  for (const float value : four) bits = larger_bits(bits, magnitude(value));
+  for (int other = 16; other > 0; other /= 2) bits = larger_bits(bits, __shfl_xor_sync(~0U, bits, other));
+  const float scale = scale_of(bits);
+  if (inside) {
+    const unsigned low = pack_e4m3(__fdiv_rn(four[0], scale), __fdiv_rn(four[1], scale));
+    const unsigned high = pack_e4m3(__fdiv_rn(four[2], scale), __fdiv_rn(four[3], scale));
+    *reinterpret_cast<unsigned*>(values + row * columns + column) = low | high << 16;
+  }
+  if (threadIdx.x % 32 == 0) scales[tile * rows + row] = scale;
+}
+
+/// One block 128 places of 32 columns: eight threads a column, 16 places each.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    columns_kernel(std::uint8_t* values, float* scales, const T* x, const std::int32_t* offsets, std::int64_t groups,
+                   std::int64_t rows, std::int64_t columns, std::int64_t places) {
+  __shared__ float tile[kTile][kColumns + 1];
+  const std::int64_t place = static_cast<std::int64_t>(blockIdx.x) * kTile;
+  std::int64_t first = place, last = rows;  // rows of x at these places
+  if (offsets) {
+    std::int64_t begin = 0, e = 0;
+    for (; e < groups; ++e) {
+      const std::int64_t room = (offsets[e + 1] - offsets[e] + kTile - 1) / kTile * kTile;
+      if (place < begin + room) break;
+      begin += room;
+    }
+    if (e == groups) return;
+    first = offsets[e] + (place - begin);
+    last = offsets[e + 1];
+  }
+  const std::int64_t column = static_cast<std::int64_t>(blockIdx.y) * kColumns;
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * kColumns; i += kThreads) {
+    const int r = i / kColumns, c = i % kColumns;
+    tile[r][c] = first + r < last && column + c < columns ? widen(x[(first + r) * columns + column + c]) : 0.0F;
+  }
+  __syncthreads();
+  const int c = static_cast<int>(threadIdx.x) / 8, part = static_cast<int>(threadIdx.x) % 8 * 16;
+  unsigned bits = 0;
+  for (int i = 0; i < 16; ++i) bits = larger_bits(bits, magnitude(tile[part + i][c]));
+  for (int other = 4; other > 0; other /= 2) bits = larger_bits(bits, __shfl_xor_sync(~0U, bits, other));
+  const float scale = scale_of(bits);
+  if (column + c >= columns) return;
+  unsigned packed[4];
+  for (int i = 0; i < 4; ++i) {
+    const auto at = [&](int j) { return __fdiv_rn(tile[part + 4 * i + j][c], scale); };
+    const unsigned low = pack_e4m3(at(0), at(1)), high = pack_e4m3(at(2), at(3));
+    packed[i] = low | high << 16;
+  }
+  *reinterpret_cast<uint4*>(values + (column + c) * places + place + part) =
+      make_uint4(packed[0], packed[1], packed[2], packed[3]);
+  if (part == 0) scales[place / kTile * columns + column + c] = scale;
+}
+
+/// One block of threads a tile of 128 x 128.
+template <class T, bool kTransposed>
+__global__ void __launch_bounds__(kThreads) blocks_kernel(std::uint8_t* values, float* scales, Fp8Scales where,
+                                                          const T* w, std::int64_t rows, std::int64_t columns) {
+  __shared__ unsigned largest[kWarps];
+  __shared__ std::uint8_t turned[kTile][kTile + 4];
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.y) * kTile;
+  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kTile;
+  const std::int64_t plane = static_cast<std::int64_t>(blockIdx.z) * rows * columns;
+  const T* from = w + plane + row * columns + column;
+  const auto height = static_cast<int>(rows - row < kTile ? rows - row : kTile);
+  const auto width = static_cast<int>(columns - column < kTile ? columns - column : kTile);
+  const auto each = [&](auto&& f) {
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile / 2; i += kThreads) {
+      const int r = i / (kTile / 2), c = i % (kTile / 2) * 2;
+      if (r < height && c < width) f(r, c);
+    }
+  };
+  unsigned bits = 0;
+  each([&](int r, int c) {
+    const T* pair = from + r * columns + c;
+    bits = larger_bits(bits, larger_bits(magnitude(widen(pair[0])), magnitude(widen(pair[1]))));
+  });
+  for (int other = 16; other > 0; other /= 2) bits = larger_bits(bits, __shfl_xor_sync(~0U, bits, other));
+  if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = bits;
+  __syncthreads();
+  for (const unsigned of_warp : largest) bits = larger_bits(bits, of_warp);
+  const float scale = scale_of(bits);
+  each([&](int r, int c) {
+    const T* pair = from + r * columns + c;
+    const std::uint16_t both = pack_e4m3(__fdiv_rn(widen(pair[0]), scale), __fdiv_rn(widen(pair[1]), scale));
+    if constexpr (kTransposed) {
+      turned[c][r] = static_cast<std::uint8_t>(both & 0xffU);
+      turned[c + 1][r] = static_cast<std::uint8_t>(both >> 8);
+    } else {
+      *reinterpret_cast<std::uint16_t*>(values + plane + (row + r) * columns + column + c) = both;
+    }
+  });
+  if constexpr (kTransposed) {
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile / 4; i += kThreads) {
+      const int c = i / (kTile / 4), r = i % (kTile / 4) * 4;  // whole fours: a multiple of 16 rows
+      if (c < width && r < height)
+        *reinterpret_cast<unsigned*>(values + plane + (column + c) * rows + row + r) =
+            *reinterpret_cast<const unsigned*>(&turned[c][r]);
+    }
+  }
+  if (threadIdx.x == 0)
+    scales[blockIdx.z * where.by_group + (kTransposed ? blockIdx.x : blockIdx.y) * where.by_row +
+           (kTransposed ? blockIdx.y : blockIdx.x)] = scale;
+}
+
+unsigned count_of(std::int64_t size, std::int64_t piece) { return static_cast<unsigned>((size + piece - 1) / piece); }
+
+template <class T>
+cudaError_t quantize_rows(std::uint8_t* values, float* scales, const void* x, std::int64_t rows, std::int64_t columns,
+                          cudaStream_t stream) {
+  const LaunchShape shape{dim3(count_of(rows, kWarps), count_of(columns, kTile)), dim3(kThreads)};
+  return launch(rows_kernel<T>, shape, stream, values, scales, static_cast<const T*>(x), rows, columns);
+}
+
+template <class T>
+cudaError_t quantize_columns(std::uint8_t* values, float* scales, const void* x, const std::int32_t* offsets,
+                             std::int64_t groups, std::int64_t rows, std::int64_t columns, std::int64_t places,
+                             cudaStream_t stream) {
+  const LaunchShape shape{dim3(count_of(places, kTile), count_of(columns, kColumns)), dim3(kThreads)};
+  return launch(columns_kernel<T>, shape, stream, values, scales, static_cast<const T*>(x), offsets, groups, rows,
+                columns, places);
+}
+
+template <class T>
+cudaError_t quantize_blocks(std::uint8_t* values, float* scales, const Fp8Scales& where, const void* w,
+                            std::int64_t stack, std::int64_t rows, std::int64_t columns, bool transposed,
+                            cudaStream_t stream) {
+  const LaunchShape shape{dim3(count_of(columns, kTile), count_of(rows, kTile), static_cast<unsigned>(stack)),
+                          dim3(kThreads)};
+  return launch(transposed ? blocks_kernel<T, true> : blocks_kernel<T, false>, shape, stream, values, scales, where,
+                static_cast<const T*>(w), rows, columns);
+}
+
+}  // namespace
+
+cudaError_t launch_quantize_fp8_rows(std::uint8_t* values, float* scales, const void* x, DType dtype, std::int64_t rows,
+                                     std::int64_t columns, cudaStream_t stream) {
+  if (rows == 0) return cudaSuccess;
+  if (dtype == DType::bf16) return quantize_rows<Bf16>(values, scales, x, rows, columns, stream);
+  return quantize_rows<float>(values, scales, x, rows, columns, stream);
+}
+
+cudaError_t launch_quantize_fp8_columns(std::uint8_t* values, float* scales, const void* x, DType dtype,
+                                        const std::int32_t* offsets, std::int64_t groups, std::int64_t rows,
+                                        std::int64_t columns, std::int64_t places, cudaStream_t stream) {
+  if (places == 0) return cudaSuccess;
+  if (dtype == DType::bf16)
+    return quantize_columns<Bf16>(values, scales, x, offsets, groups, rows, columns, places, stream);
+  return quantize_columns<float>(values, scales, x, offsets, groups, rows, columns, places, stream);
+}
+
+cudaError_t launch_quantize_fp8_blocks(std::uint8_t* values, float* scales, const Fp8Scales& where, const void* w,
+                                       DType dtype, std::int64_t stack, std::int64_t rows, std::int64_t columns,
+                                       bool transposed, cudaStream_t stream) {
+  if (stack * rows * columns == 0) return cudaSuccess;
+  if (dtype == DType::bf16)
+    return quantize_blocks<Bf16>(values, scales, where, w, stack, rows, columns, transposed, stream);
+  return quantize_blocks<float>(values, scales, where, w, stack, rows, columns, transposed, stream);
+}
+
+}  // namespace athanor::cuda

@@ -1,0 +1,91 @@
+// Checks of matrix products in FP8.
+#include "src/backend/operand_checks.hpp"
+
+namespace athanor {
+namespace {
+
+void require_source(std::string_view op, const Tensor& x) {
+  require(x.dtype() == DType::f32 || x.dtype() == DType::bf16, op, "f32 or bf16 to make FP8 of", x);
+}
+void require_offsets(std::string_view op, const Tensor& offsets_E1, std::int64_t groups, const Tensor& other) {
+  require(
+      is_ids(offsets_E1, groups + 1), op, [&] { return "i32 offsets of " + std::to_string(groups) + " groups"; },
+      offsets_E1, other);
+}
+
+}  // namespace
+
+Fp8Scales require_fp8(std::string_view op, const Fp8Matrix& matrix) {
+  const Shape& shape = matrix.values.shape();
+  const bool stack = shape.ndim() == 3;
+  require(matrix.values.dtype() == DType::u8 && (shape.ndim() == 2 || stack) && shape.back() % 16 == 0, op,
+          "bytes of E4M3 [N, K] or [E, N, K], K a multiple of 16", matrix.values);
+  const std::int64_t rows = shape[shape.ndim() - 2], tiles = fp8_tiles(shape.back());
+  require(matrix.scales.dtype() == DType::f32, op, "scales of f32", matrix.scales, matrix.values);
+  if (matrix.tiles == Fp8Tiles::rows) {
+    require(!stack && matrix.scales.shape() == Shape{tiles, rows}, op, "scales [K/128, N]", matrix.scales,
+            matrix.values);
+    return {.by_tile = rows, .by_row = 1};
+  }
+  const Shape plane{fp8_tiles(rows), fp8_block_stride(shape.back())};
+  require(matrix.scales.shape() == (stack ? Shape{shape[0], plane[0], plane[1]} : plane), op,
+          "scales [(E,) N/128, K/128 up to a multiple of 4]", matrix.scales, matrix.values);
+  return {.by_tile = 1, .by_row = plane[1], .by_group = plane.numel(), .shift = 7};
+}
+
+Fp8Scales require_fp8_of_rows(std::string_view op, const Fp8Matrix& out, const Tensor& x_TI) {
+  require_source(op, x_TI);
+  require(out.tiles == Fp8Tiles::rows && out.values.shape() == Shape{x_TI.shape().flat_rows(), x_TI.shape().back()}, op,
+          "as many rows and columns as the numbers", out.values, x_TI);
+  return require_fp8(op, out);
+}
+
+Fp8Scales require_fp8_of_columns(std::string_view op, const Fp8Matrix& out, const Tensor& x_TI,
+                                 const Tensor& offsets_E1) {
+  require_source(op, x_TI);
+  const std::int64_t groups = offsets_E1.defined() ? offsets_E1.numel() - 1 : 1;
+  if (offsets_E1.defined()) require_offsets(op, offsets_E1, groups, x_TI);
+  const std::int64_t least = (x_TI.shape().flat_rows() + groups * (kFp8Tile - 1)) / kFp8Tile * kFp8Tile;
+  require(
+      out.tiles == Fp8Tiles::rows && out.values.shape() == Shape{x_TI.shape().back(), least}, op,
+      [&] { return "a row a column of the numbers, with " + std::to_string(least) + " places"; }, out.values, x_TI);
+  return require_fp8(op, out);
+}
+
+Fp8Scales require_fp8_of_blocks(std::string_view op, const Fp8Matrix& out, const Tensor& w, Transpose transpose) {
+  require_source(op, w);
+  Shape wanted = w.shape();
+  require(wanted.ndim() == 2 || wanted.ndim() == 3, op, "a matrix or a stack of them", w);
+  if (transpose == Transpose::yes) std::swap(wanted[wanted.ndim() - 1], wanted[wanted.ndim() - 2]);
+  require(out.tiles == Fp8Tiles::blocks && out.values.shape() == wanted, op, "the shape of the weights", out.values, w);
+  return require_fp8(op, out);
+}
+
+void require_fp8_product(std::string_view op, const Tensor& y, const Fp8Matrix& a, const Fp8Matrix& b,
+                         const Tensor& offsets_E1) {
+  require_fp8(op, a);
+  require_fp8(op, b);
+  const Shape &left = a.values.shape(), &right = b.values.shape();
+  require(a.tiles == Fp8Tiles::rows && left.ndim() == 2, op, "a left operand by rows", a.values, b.values);
+  require(left.back() == right.back(), op, "one depth", a.values, b.values);
+  require(right.ndim() == (offsets_E1.defined() ? 3 : 2), op, "one right operand, or one a group", b.values, a.values);
+  if (offsets_E1.defined()) require_offsets(op, offsets_E1, right[0], b.values);
+  require(y.shape().flat_rows() == left[0] && y.shape().back() == right[right.ndim() - 2], op,
+          "an output of the rows of both", y, b.values);
+  require(y.dtype() == DType::f32 || y.dtype() == DType::bf16, op, "an output of f32 or bf16", y);
+}
+
+void require_fp8_weight_product(std::string_view op, const Tensor& dw_EMN, const Fp8Matrix& a, const Fp8Matrix& b,
+                                const Tensor& offsets_E1) {
+  require_fp8(op, a);
+  require_fp8(op, b);
+  const Shape &left = a.values.shape(), &right = b.values.shape();
+  require(a.tiles == Fp8Tiles::rows && b.tiles == Fp8Tiles::rows && left[1] == right[1], op,
+          "operands by rows with the same places", a.values, b.values);
+  require(dw_EMN.shape().ndim() == 3 && dw_EMN.dim(1) == left[0] && dw_EMN.dim(2) == right[0], op,
+          "a gradient [E, M, N] of the rows of both", dw_EMN, a.values);
+  require(dw_EMN.dtype() == DType::f32, op, "a gradient of f32", dw_EMN);
+  require_offsets(op, offsets_E1, dw_EMN.dim(0), dw_EMN);
+}
+
+}  // namespace athanor
