@@ -56,6 +56,7 @@ Evaluator::Sums Evaluator::score(std::int64_t calls, bool counting_experts) {
   std::vector<std::int64_t> targets_of_row;
   MicroBatch batch;
   ops_.fill(sum_1_, 0.0, compute_);
+  const std::uint64_t epoch = new_weights_epoch();
   for (std::int64_t call = 0; call < calls; ++call) {
     const std::int64_t begin = first + call * sequences_, left = std::max<std::int64_t>(0, last - begin);
     const std::int64_t rows = together ? sequences_ : std::min(sequences_, left);
@@ -77,6 +78,7 @@ Evaluator::Sums Evaluator::score(std::int64_t calls, bool counting_experts) {
     builder_.build_evaluation(batch, targets_of_row, compute_);
     ExecContext ctx{ops_, compute_, comm_, batch, model_.dtype(), false};
     ctx.counting_experts = counting_experts;
+    ctx.weights_epoch = epoch;
     const Tensor losses_T = model_.token_losses(ctx);
     if (losses_T.defined()) ops_.weighted_sum(sum_1_, losses_T, batch.loss_weights_T, compute_);
   }

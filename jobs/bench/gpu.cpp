@@ -56,10 +56,13 @@ class OperationBench {
   void run(bool speaks) {
     speaks_ = speaks;
     if (speaks)
-      fmt::print("{} in {}: matrix products at best {:.1f} GFLOP/s, copies {:.1f} GB/s\n{:<22} {:>12} {:>14}  {:>5}\n",
-                 to_string(ops_.device()), to_string(dtype_), peak_ * 1e-9, copy_ * 1e-9, "operation", "microseconds",
-                 "GFLOP/s, GB/s", "share");
+      fmt::print(
+          "{} ({}) in {}: matrix products at best {:.1f} GFLOP/s, copies {:.1f} GB/s\n{:<24} {:>12} {:>14}  {:>5}\n",
+          to_string(ops_.device()), ops_.description(), to_string(dtype_), peak_ * 1e-9, copy_ * 1e-9, "operation",
+          "microseconds", "GFLOP/s, GB/s", "share");
     matrices();
+    if (dtype_ == DType::bf16) fp8();
+    experts();
     attention();
     rows();
     optimizer();
@@ -76,7 +79,7 @@ class OperationBench {
   void tell(const char* name, double work, double ceiling, const char* unit, const std::function<void()>& call) {
     const double seconds = median_seconds(stream_, call);
     if (!speaks_) return;
-    fmt::print("{:<22} {:>12.1f} {:>14.1f}  {:>5.3f}\n", name, seconds * 1e6, work / seconds * 1e-9,
+    fmt::print("{:<24} {:>12.1f} {:>14.1f}  {:>5.3f}\n", name, seconds * 1e6, work / seconds * 1e-9,
                work / seconds / ceiling);
     fmt::print(
         "{{\"bench\":\"gpu\",\"device\":\"{}\",\"dtype\":\"{}\",\"operation\":\"{}\",\"seconds\":{:.3e},\"{}\":{:.1f},"
@@ -102,6 +105,53 @@ class OperationBench {
              [&] { ops_.gemm(x_TD, y_TF, Transpose::no, w_FD, Transpose::no, false, stream_); });
     computes("gemm weight gradient", flops,
              [&] { ops_.gemm(dw_FD, y_TF, Transpose::yes, x_TD, Transpose::no, true, stream_); });
+  }
+
+  /// Shares are of the peak of bf16: what FP8 is to beat.
+  void fp8() {
+    const Tensor x_TD = numbers({s_.T, s_.D}), w_FD = numbers({s_.F, s_.D}), y_TF = ops_.empty({s_.T, s_.F}, dtype_);
+    const Tensor dw_FD = numbers({s_.F, s_.D}, DType::f32);
+    const Fp8Matrix x = ops_.empty_fp8_rows(s_.T, s_.D), w = ops_.empty_fp8_blocks({s_.F, s_.D});
+    const Fp8Matrix y = ops_.empty_fp8_rows(s_.T, s_.F), turned_w = ops_.empty_fp8_blocks({s_.D, s_.F});
+    const Fp8Matrix turned_x = ops_.empty_fp8_columns(s_.T, s_.D, 1), turned_y = ops_.empty_fp8_columns(s_.T, s_.F, 1);
+    ops_.fill(y_TF, 1.0, stream_);
+    const auto made = [](const Fp8Matrix& matrix) { return matrix.values.bytes() + matrix.scales.bytes(); };
+    moves("fp8 of rows", x_TD.bytes() + made(x), [&] { ops_.quantize_fp8_rows(x, x_TD, stream_); });
+    moves("fp8 of columns", x_TD.bytes() + made(turned_x),
+          [&] { ops_.quantize_fp8_columns(turned_x, x_TD, Tensor{}, stream_); });
+    moves("fp8 of weights", w_FD.bytes() + made(w), [&] { ops_.quantize_fp8_blocks(w, w_FD, Transpose::no, stream_); });
+    moves("fp8 of weights, turned", w_FD.bytes() + made(turned_w),
+          [&] { ops_.quantize_fp8_blocks(turned_w, w_FD, Transpose::yes, stream_); });
+    ops_.quantize_fp8_rows(y, y_TF, stream_);
+    ops_.quantize_fp8_columns(turned_y, y_TF, Tensor{}, stream_);
+    const std::int64_t flops = 2 * s_.T * s_.D * s_.F;
+    computes("fp8 forward", flops, [&] { ops_.gemm_fp8(y_TF, x, w, false, stream_); });
+    computes("fp8 input gradient", flops, [&] { ops_.gemm_fp8(x_TD, y, turned_w, false, stream_); });
+    computes("fp8 weight gradient", flops, [&] { ops_.gemm_fp8(dw_FD, turned_y, turned_x, true, stream_); });
+  }
+
+  /// The same arithmetic as "gemm", cut into 8 groups of rows of unlike sizes.
+  void experts() {
+    constexpr std::int64_t kGroups = 8;
+    const std::int64_t inner = s_.F / kGroups;
+    std::vector<std::int32_t> offsets;
+    for (std::int64_t e = 0; e <= kGroups; ++e)
+      offsets.push_back(static_cast<std::int32_t>(s_.T * e * (e + kGroups) / (2 * kGroups * kGroups)));
+    const Tensor offsets_E1 = upload_vector<std::int32_t>(ops_, offsets, {kGroups + 1}, stream_);
+    const Tensor x_RD = numbers({s_.T, s_.D}), w_EFD = numbers({kGroups, inner, s_.D});
+    const Tensor y_RF = ops_.empty({s_.T, inner}, dtype_);
+    const Tensor dw_EFD = numbers({kGroups, inner, s_.D}, accumulation_dtype(dtype_));
+    const std::int64_t flops = 2 * s_.T * s_.D * inner;
+    computes("experts forward", flops, [&] { ops_.grouped_gemm(y_RF, x_RD, w_EFD, offsets_E1, stream_); });
+    computes("experts input gradient", flops,
+             [&] { ops_.grouped_gemm_backward_input(x_RD, y_RF, w_EFD, offsets_E1, false, stream_); });
+    computes("experts weight gradient", flops,
+             [&] { ops_.grouped_gemm_backward_weight(dw_EFD, y_RF, x_RD, offsets_E1, stream_); });
+    if (dtype_ != DType::bf16) return;
+    const Fp8Matrix x = ops_.empty_fp8_rows(s_.T, s_.D), w = ops_.empty_fp8_blocks({kGroups, inner, s_.D});
+    ops_.quantize_fp8_rows(x, x_RD, stream_);
+    ops_.quantize_fp8_blocks(w, w_EFD, Transpose::no, stream_);
+    computes("experts fp8 forward", flops, [&] { ops_.grouped_gemm_fp8(y_RF, x, w, offsets_E1, false, stream_); });
   }
 
   void attention() {
@@ -162,7 +212,7 @@ void bench_messages(Environment& env, HostGroup& world) {
   const auto ranks = static_cast<std::int64_t>(world.size());
   Communicator& comm = env.mesh->along(Axis::world);
   if (world.rank() == 0)
-    fmt::print("{} ranks by {}\n{:<22} {:>12} {:>12} {:>14}\n", ranks, env.transport, "messages", "bytes",
+    fmt::print("{} ranks by {}\n{:<24} {:>12} {:>12} {:>14}\n", ranks, env.transport, "messages", "bytes",
                "microseconds", "bus, GB/s");
   for (std::int64_t bytes = 1024; bytes <= sizes_for(env.ops->device()).largest_message_bytes; bytes *= 4) {
     const std::int64_t rows = bytes / 4 / ranks;

@@ -28,6 +28,7 @@ void show(const std::vector<RankHealth>& ranks, const std::vector<Finding>& find
                number(rank.f32_flops, 1e-9), number(rank.bf16_flops, 1e-9), number(rank.copy_bytes_per_second, 1e-9),
                peer);
   }
+  for (const std::string& device : ranks.front().devices) fmt::print("rank 0: {}\n", device);
   fmt::print("{}: {:.1f} GB free\n", options.folder, ranks.front().folder_free * 1e-9);
   for (const Finding& finding : findings) fmt::print("{}: {}\n", finding.bad ? "BAD" : "note", finding.text);
 }

@@ -141,7 +141,8 @@ RankHealth examine(HostGroup& world, const HealthOptions& options) {
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) health.open_files = static_cast<std::int64_t>(files.rlim_cur);
   health.sandbox = sandbox_fault();
   for (const std::string& device : available_devices())
-    if (device.starts_with("cuda")) health.devices.push_back(device);
+    if (device.starts_with("cuda"))
+      health.devices.push_back(fmt::format("{}: {}", device, make_backend(device)->description()));
   health.sees_folder = sees(world, options.folder, health.folder_free);
   if (options.all_ranks || world.rank() == 0) {
     const auto ops = make_backend("cpu");

@@ -150,6 +150,8 @@ class Backend {
 
   // ---- the device
   virtual Device device() const = 0;
+  /// What the device is, for people: its name, size and driver.
+  virtual std::string description() const = 0;
   virtual Arena& arena() = 0;
   virtual std::unique_ptr<Stream> make_stream() = 0;
   virtual std::unique_ptr<Event> make_event() = 0;

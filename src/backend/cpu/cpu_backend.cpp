@@ -1,5 +1,10 @@
 #include "src/backend/cpu/cpu_backend.hpp"
 
+#include <omp.h>
+
+#include <fstream>
+#include <string>
+
 #include "src/backend/cpu/cpu_arena.hpp"
 #include "src/backend/cpu/cpu_stream.hpp"
 
@@ -19,6 +24,17 @@ CpuBackend::CpuBackend(bool guarded) : state_(std::make_unique<State>()) {
 CpuBackend::~CpuBackend() = default;
 
 Device CpuBackend::device() const { return {state_->guarded ? Device::Kind::cpu_guarded : Device::Kind::cpu, 0}; }
+
+std::string CpuBackend::description() const {
+  std::ifstream file("/proc/cpuinfo");
+  std::string name = "CPU", line;
+  while (std::getline(file, line))
+    if (line.starts_with("model name") && line.find(": ") != std::string::npos) {
+      name = line.substr(line.find(": ") + 2);
+      break;
+    }
+  return name + ", " + std::to_string(omp_get_max_threads()) + " threads";
+}
 
 Arena& CpuBackend::arena() {
   if (state_->guarded) return *state_->guarded_arena;

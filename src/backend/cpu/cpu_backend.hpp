@@ -14,6 +14,7 @@ class CpuBackend final : public Backend {
   ~CpuBackend() override;
 
   Device device() const override;
+  std::string description() const override;
   Arena& arena() override;
   std::unique_ptr<Stream> make_stream() override;
   std::unique_ptr<Event> make_event() override;

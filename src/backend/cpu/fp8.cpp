@@ -16,14 +16,22 @@ using cpu::data;
 constexpr float kLeastScale = 0x1p-100F;
 
 /// The largest magnitude, as its bits: they order as the values do, NaN above all.
-struct Magnitude {
+template <class T>
+std::uint32_t largest_of(const T* x, std::int64_t count) {
   std::uint32_t bits = 0;
-  void take(float value) { bits = std::max(bits, std::bit_cast<std::uint32_t>(value) & 0x7fffffffU); }
-  float scale() const {
-    const float scale = std::bit_cast<float>(bits) / e4m3::kLargest;
-    return scale < kLeastScale ? kLeastScale : scale;
-  }
-};
+  for (std::int64_t i = 0; i < count; ++i)
+    bits = std::max(bits, std::bit_cast<std::uint32_t>(static_cast<float>(x[i])) & 0x7fffffffU);
+  return bits;
+}
+float scale_of(std::uint32_t largest) {
+  const float scale = std::bit_cast<float>(largest) / e4m3::kLargest;
+  return scale < kLeastScale ? kLeastScale : scale;
+}
+/// Bytes alias everything: without `restrict` this would not vectorise.
+template <class T>
+void quantize(std::uint8_t* __restrict to, const T* __restrict x, std::int64_t count, float scale) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = e4m3::bits_of(static_cast<float>(x[i]) / scale);
+}
 
 template <class F>
 void dispatch_source(DType dtype, const F& f) {
@@ -80,11 +88,8 @@ void CpuBackend::quantize_fp8_rows(const Fp8Matrix& out, const Tensor& x_TI, Str
         for (std::int64_t r = begin; r < end; ++r)
           for (std::int64_t t = 0; t < fp8_tiles(columns); ++t) {
             const std::int64_t first = r * columns + t * kFp8Tile, count = std::min(kFp8Tile, columns - t * kFp8Tile);
-            Magnitude magnitude;
-            for (std::int64_t i = 0; i < count; ++i) magnitude.take(static_cast<float>(x[first + i]));
-            const float s = magnitude.scale();
-            for (std::int64_t i = 0; i < count; ++i)
-              values[first + i] = e4m3::bits_of(static_cast<float>(x[first + i]) / s);
+            const float s = scale_of(largest_of(x + first, count));
+            quantize(values + first, x + first, count, s);
             scale[t * scales.by_tile + r] = s;
           }
       });
@@ -106,20 +111,17 @@ void CpuBackend::quantize_fp8_columns(const Fp8Matrix& out, const Tensor& x_TI, 
       const auto* offsets = offsets_E1.defined() ? data<std::int32_t>(offsets_E1) : nullptr;
       // Columns are shared out by 64, so that reading runs along rows.
       cpu::parallel_rows(columns, 64, rows * 4, [&](std::int64_t begin, std::int64_t end) {
-        float tile[kFp8Tile][64];
+        float turned[64][kFp8Tile];
         for_groups(offsets, groups, rows, [&](std::int64_t, std::int64_t first, std::int64_t last, std::int64_t place) {
           for (std::int64_t row = first; row < last; row += kFp8Tile, place += kFp8Tile) {
             const std::int64_t count = std::min(kFp8Tile, last - row);
-            Magnitude magnitudes[64];
             for (std::int64_t i = 0; i < count; ++i)
-              for (std::int64_t c = begin; c < end; ++c) {
-                tile[i][c - begin] = static_cast<float>(x[(row + i) * columns + c]);
-                magnitudes[c - begin].take(tile[i][c - begin]);
-              }
+              for (std::int64_t c = begin; c < end; ++c)
+                turned[c - begin][i] = static_cast<float>(x[(row + i) * columns + c]);
             for (std::int64_t c = begin; c < end; ++c) {
-              const float s = magnitudes[c - begin].scale();
+              const float s = scale_of(largest_of(turned[c - begin], count));
               std::uint8_t* to = values + c * places + place;
-              for (std::int64_t i = 0; i < count; ++i) to[i] = e4m3::bits_of(tile[i][c - begin] / s);
+              quantize(to, turned[c - begin], count, s);
               std::fill(to + count, to + kFp8Tile, std::uint8_t{0});
               scale[place / kFp8Tile * scales.by_tile + c] = s;
             }
@@ -145,17 +147,17 @@ void CpuBackend::quantize_fp8_blocks(const Fp8Matrix& out, const Tensor& w, Tran
           const std::int64_t column = number % across * kFp8Tile;
           const std::int64_t height = std::min(kFp8Tile, rows - row), width = std::min(kFp8Tile, columns - column);
           const T* from = data<T>(w) + (e * rows + row) * columns + column;
-          Magnitude magnitude;
-          for (std::int64_t i = 0; i < height; ++i)
-            for (std::int64_t j = 0; j < width; ++j) magnitude.take(static_cast<float>(from[i * columns + j]));
-          const float s = magnitude.scale();
+          std::uint32_t largest = 0;
+          for (std::int64_t i = 0; i < height; ++i) largest = std::max(largest, largest_of(from + i * columns, width));
+          const float s = scale_of(largest);
           const bool turned = transpose == Transpose::yes;
           std::uint8_t* to = data<std::uint8_t>(out.values) + e * rows * columns +
                              (turned ? column * rows + row : row * columns + column);
-          for (std::int64_t i = 0; i < height; ++i)
-            for (std::int64_t j = 0; j < width; ++j)
-              to[turned ? j * rows + i : i * columns + j] =
-                  e4m3::bits_of(static_cast<float>(from[i * columns + j]) / s);
+          for (std::int64_t i = 0; i < height; ++i) {
+            std::uint8_t line[kFp8Tile];
+            quantize(turned ? line : to + i * columns, from + i * columns, width, s);
+            for (std::int64_t j = 0; turned && j < width; ++j) to[j * rows + i] = line[j];
+          }
           data<float>(out.scales)[e * scales.by_group + (turned ? column : row) / kFp8Tile * scales.by_row +
                                   (turned ? row : column) / kFp8Tile] = s;
         }

@@ -38,6 +38,8 @@ CudaBackend::~CudaBackend() = default;
 
 Device CudaBackend::device() const { return {Device::Kind::cuda, state_->device}; }
 
+std::string CudaBackend::description() const { return description_of(state_->device); }
+
 Arena& CudaBackend::arena() { return state_->arena; }
 
 std::unique_ptr<Stream> CudaBackend::make_stream() {

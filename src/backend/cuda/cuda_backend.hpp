@@ -14,6 +14,7 @@ class CudaBackend final : public Backend {
   ~CudaBackend() override;
 
   Device device() const override;
+  std::string description() const override;
   Arena& arena() override;
   std::unique_ptr<Stream> make_stream() override;
   std::unique_ptr<Event> make_event() override;

@@ -36,6 +36,21 @@ int device_count(std::string_view* reason) {
   return 0;
 }
 
+std::string description_of(int device) {
+  cudaDeviceProp properties{};
+  int driver = 0, runtime = 0;
+  check(cudaGetDeviceProperties(&properties, device), "the properties of the device");
+  check(cudaDriverGetVersion(&driver), "the version of the driver");
+  check(cudaRuntimeGetVersion(&runtime), "the version of the runtime");
+  const auto version = [](int number) {
+    return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+  };
+  return std::string(properties.name) + ", " + std::to_string(properties.totalGlobalMem / 1000000000U) + " GB, " +
+         std::to_string(properties.multiProcessorCount) + " multiprocessors, compute capability " +
+         std::to_string(properties.major) + "." + std::to_string(properties.minor) + ", driver " + version(driver) +
+         ", runtime " + version(runtime);
+}
+
 int capability_of(int device) {
   int major = 0, minor = 0;
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "the compute capability");

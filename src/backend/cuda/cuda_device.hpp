@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include <source_location>
+#include <string>
 #include <string_view>
 
 namespace athanor::cuda {
@@ -20,6 +21,8 @@ void check_or_log(cudaError_t status, std::string_view what) noexcept;
 /// GPUs this process can use; 0 also where there is no driver. `reason` (optional) says why there are none.
 int device_count(std::string_view* reason = nullptr);
 
+/// "NVIDIA H200, 141 GB, 132 multiprocessors, compute capability 9.0, driver 13.0, runtime 13.0".
+std::string description_of(int device);
 /// Compute capability of a device: 90 for 9.0.
 int capability_of(int device);
 
