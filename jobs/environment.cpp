@@ -63,12 +63,12 @@ void set_fault(const std::string& text, const ProcessMesh& mesh, CollectiveLog* 
   std::optional<Fault> fault;
   if (!text.empty()) {
     fault = parse_fault(text);
-    if (log == nullptr || fault->rank >= mesh.size(Axis::world) || !talks_along(mesh, fault->axis))
+    const bool is_there = fault->axis.empty() || talks_along(mesh, fault->axis);
+    if (log == nullptr || fault->rank >= mesh.size(Axis::world) || !is_there)
       throw ConfigError(fmt::format(
-          "parallel.fault = {}: there is no rank {} that talks along {} in this layout of {} ranks; choose a rank "
-          "below "
-          "{} and one of{}",
-          text, fault->rank, fault->axis, mesh.size(Axis::world), mesh.size(Axis::world), talking_axes(mesh)));
+          "parallel.fault = {}: there is no rank {}{} in this layout of {} ranks; choose a rank below {} and one of{}",
+          text, fault->rank, fault->axis.empty() ? "" : " that talks along " + fault->axis, mesh.size(Axis::world),
+          mesh.size(Axis::world), talking_axes(mesh)));
   }
   if (log != nullptr) log->set_fault(std::move(fault));
 }

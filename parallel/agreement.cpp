@@ -2,11 +2,10 @@
 
 #include <filesystem>
 
-#include "src/base/error.hpp"
-
 namespace athanor {
 
 void Outcome::raise() const {
+  if (verdict == Verdict::interrupted) throw Interrupted(reason);
   if (verdict == Verdict::damaged) throw DataError(reason);
   if (verdict == Verdict::failed) throw Error(reason);
   if (verdict == Verdict::mismatch) throw ConfigError(reason);
@@ -19,6 +18,8 @@ using Verdict = Outcome::Verdict;
 Outcome attempt(const std::function<void()>& work) {
   try {
     work();
+  } catch (const Interrupted& error) {
+    return {Verdict::interrupted, error.what()};
   } catch (const ConfigError& error) {
     return {Verdict::mismatch, error.what()};
   } catch (const DataError& error) {

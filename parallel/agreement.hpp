@@ -7,18 +7,27 @@
 #include <string>
 
 #include "parallel/host_group.hpp"
+#include "src/base/error.hpp"
 
 namespace athanor {
 
+/// Work was given up because the job is asked to stop; nothing is wrong, and the run goes on from there. Thrown on all
+/// ranks or on none. Exit status 75.
+class Interrupted : public Error {
+ public:
+  using Error::Error;
+  int exit_status() const noexcept override { return 75; }
+};
+
 struct Outcome {
   /// Ordered from good to worst; the worst of all ranks counts.
-  enum class Verdict : std::uint8_t { good, damaged, failed, mismatch };
+  enum class Verdict : std::uint8_t { good, interrupted, damaged, failed, mismatch };
   Verdict verdict = Verdict::good;
   std::string reason;  ///< of the first rank with that verdict, with its number
 
   bool good() const { return verdict == Verdict::good; }
   /// Nothing when good. @throws DataError (damaged: files), Error (failed: anything else), ConfigError (mismatch: the
-  /// user's input).
+  /// user's input), Interrupted.
   void raise() const;
 };
 

@@ -1,4 +1,5 @@
-// Which collective every rank of this machine is in, or was in last: what a job that dies says of itself.
+// Which collective every rank of this machine is in, or was in last, and in which phase: what a job that dies says of
+// itself.
 // Law: one record a rank, written by its main thread at the begin and the end of each call and read at any instant by
 // other threads and by the other ranks of the machine, so that a rank killed outright can still be told about. Neither
 // side takes a lock or memory. A call inside another (the host messages of a checked collective) belongs to the outer
@@ -11,10 +12,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "parallel/deadlines.hpp"
 #include "parallel/fault.hpp"
+#include "parallel/job_phase.hpp"
 #include "src/base/dtype.hpp"
 
 namespace athanor {
@@ -37,6 +42,13 @@ enum class Operation : std::uint8_t {
 };
 std::string_view to_string(Operation operation);
 
+/// The ranks of the job that make up a group, in its order.
+struct GroupMembers {
+  std::vector<int> world_ranks;
+  std::int64_t key = 0;  ///< the same number for the same ranks, in every process
+  bool operator<(const GroupMembers& other) const { return world_ranks < other.world_ranks; }
+};
+
 /// One call, as the rank that makes it sees it.
 struct CollectiveCall {
   Operation operation = Operation::barrier;
@@ -44,14 +56,18 @@ struct CollectiveCall {
   std::string_view group;   ///< "tp"; at most 7 letters are kept
   std::int64_t number = 0;  ///< of the calls of this group, from 1: the same on all its ranks but for exchanges
   DType dtype = DType::u8;
-  std::int64_t count = 0;  ///< elements
-  int peer = -1;           ///< of an exchange: the other's rank in the group
+  std::int64_t count = 0;                 ///< elements
+  int peer = -1;                          ///< of an exchange: the other's rank in the group
+  const GroupMembers* members = nullptr;  ///< of the log's own (CollectiveLog::members_of); null: not known
 };
 
 /// What a record says.
 struct CollectiveState {
-  CollectiveCall call;  ///< its group lives in group_text
+  CollectiveCall call;  ///< its group lives in group_text, its members in members_key
   char group_text[8] = {};
+  std::int64_t members_key = 0;  ///< 0: not known
+  std::int64_t events = 0;       ///< grows with every begin and end of a call or phase
+  JobPhase phase = JobPhase::starting;
   std::int64_t calls = 0;  ///< so far, all groups together; 0: none yet
   bool finished = false;
   double seconds = 0.0;          ///< since it began, or where it has finished, since then
@@ -61,8 +77,11 @@ struct CollectiveState {
   double failed_seconds = 0.0;   ///< since then
 };
 
-/// "all_reduce along tp, number 7, f32 x 4096, in step 3: begun 0.6 s ago and not finished"
+/// "all_reduce along tp, number 7, f32 x 4096 (16384 bytes), in step 3: begun 0.6 s ago and not finished"; outside a
+/// step the phase stands there.
 std::string to_string(const CollectiveState& state);
+/// Whether both stand in the same call of the same group.
+bool in_same_call(const CollectiveState& a, const CollectiveState& b);
 
 class CollectiveLog {
  public:
@@ -90,7 +109,22 @@ class CollectiveLog {
   void begin(const CollectiveCall& call);
   void end();
 
-  /// Marks an optimizer step likewise. An exception that leaves it is a failure of this rank.
+  /// Marks a phase for as long as it lives; does nothing where `log` is null. One that an exception leaves stays
+  /// marked.
+  class InPhase {
+   public:
+    InPhase(CollectiveLog* log, JobPhase phase);
+    ~InPhase();
+    InPhase(const InPhase&) = delete;
+    InPhase& operator=(const InPhase&) = delete;
+
+   private:
+    CollectiveLog* log_;
+    JobPhase before_ = JobPhase::starting;
+    int exceptions_;
+  };
+
+  /// Marks an optimizer step likewise, and its phase. An exception that leaves it is a failure of this rank.
   class Step {
    public:
     /// @throws ConfigError when a fault was due in the step before and its call never came.
@@ -101,11 +135,23 @@ class CollectiveLog {
 
    private:
     CollectiveLog* log_;
+    InPhase phase_;
     int exceptions_;
   };
 
-  /// The fault that this rank is to have, if it is the one; nothing: none.
+  /// The fault that this rank is to have, if it is the one; nothing: none. One that is given again goes on counting.
+  /// @throws ConfigError where the one before never came.
   void set_fault(std::optional<Fault> fault);
+  /// Called by the thread that writes a shard, before it does: for faults of JobPhase::writing.
+  void before_writing();
+  /// Whether the loss of this step is to be no number here.
+  bool spoils_loss(std::int64_t step);
+
+  /// The ranks of a group, kept as long as this. @param world_ranks  in the group's order.
+  const GroupMembers* members_of(std::vector<int> world_ranks);
+  Deadlines& deadlines() { return deadlines_; }
+  /// Time that calls have taken so far, waiting for the others included, nanoseconds. For the main thread.
+  std::int64_t nanoseconds_in_calls() const { return in_calls_ns_; }
 
   // ---- read by any thread
 
@@ -117,6 +163,13 @@ class CollectiveLog {
   /// Whether its process lives. True where that cannot be known.
   bool lives(int here) const;
   CollectiveState state(int here) const;
+  /// How long this rank may go on standing where `state`, its own, says.
+  Deadlines::Limit limit(const CollectiveState& state) const;
+  /// The members of this rank's last call; null where they are not known.
+  const GroupMembers* own_members() const { return members_; }
+  /// Asks a rank of this machine to tell its stack, and whether this one was asked; asking is over then.
+  void want_stack(int here);
+  bool stack_is_wanted();
 
   /// Empty, or why the records of this machine's other ranks cannot be read.
   const std::string& refusal() const;
@@ -124,15 +177,24 @@ class CollectiveLog {
  private:
   struct Record;
   Record& record(int here) const;
-  void fire_if_due(const CollectiveCall& call);
+  /// Whether the fault is to come at this call; counts.
+  bool is_due_at(const CollectiveCall& call);
+  /// @returns the phase before.
+  JobPhase change_phase(JobPhase phase);
+  void note(JobPhase phase, std::size_t kind, std::int64_t until_ns);
 
   int rank_, ranks_here_ = 1, own_ = 0;
   std::unique_ptr<NodeMemory> memory_;
+  Deadlines deadlines_;
+  std::set<GroupMembers> members_of_groups_;
+  std::atomic<const GroupMembers*> members_{nullptr};
   std::optional<Fault> fault_;
-  std::int64_t fault_calls_ = 0;  ///< along its axis in its step so far
+  std::int64_t fault_calls_ = 0;   ///< along its axis in its step, or in its phase, so far
+  std::atomic<bool> met_ = false;  ///< the fault has come
   std::int64_t last_step_ = 0;
   int depth_ = 0;
-  std::int64_t begin_ns_ = 0;
+  std::int64_t mark_ns_ = 0;  ///< begin or end of a call or phase, the last one
+  std::int64_t in_calls_ns_ = 0;
 };
 
 }  // namespace athanor

@@ -5,10 +5,13 @@
 #include <climits>
 #include <cstdio>
 #include <map>
+#include <numeric>
+#include <sstream>
 #include <utility>
 
 #include "parallel/mpi/mpi_session.hpp"
 #include "src/base/error.hpp"
+#include "src/base/rng.hpp"
 
 namespace athanor {
 namespace {
@@ -29,6 +32,17 @@ int int_count(std::size_t count, const char* what) {
     throw CommError(std::string(what) + ": " + std::to_string(count) +
                     " bytes in one host message, at most 2147483647 fit; send tensors by a Communicator");
   return static_cast<int>(count);
+}
+
+/// The first line in which two texts differ, of either.
+std::pair<std::string, std::string> first_difference(const std::string& a, const std::string& b) {
+  std::istringstream lines_a(a), lines_b(b);
+  std::string line_a, line_b;
+  do {
+    if (!std::getline(lines_a, line_a)) line_a = "(no more lines)";
+    if (!std::getline(lines_b, line_b)) line_b = "(no more lines)";
+  } while (line_a == line_b && (lines_a || lines_b));
+  return {line_a, line_b};
 }
 
 std::string own_host_name() {
@@ -99,6 +113,7 @@ HostGroup::HostGroup(HostGroup&& other) noexcept
       host_name_(std::move(other.host_name_)),
       name_(other.name_),
       log_(other.log_),
+      members_(other.members_),
       calls_(other.calls_),
       doubles_(std::move(other.doubles_)),
       integers_(std::move(other.integers_)) {}
@@ -111,6 +126,7 @@ HostGroup& HostGroup::operator=(HostGroup&& other) noexcept {
   std::swap(host_name_, other.host_name_);
   std::swap(name_, other.name_);
   std::swap(log_, other.log_);
+  std::swap(members_, other.members_);
   std::swap(calls_, other.calls_);
   std::swap(doubles_, other.doubles_);
   std::swap(integers_, other.integers_);
@@ -142,9 +158,24 @@ HostGroup HostGroup::duplicate() const {
 HostGroup HostGroup::heir(MPI_Comm owned) const {
   HostGroup group(owned);
   group.calls_ = 0;  // what it took to make it does not count
-  group.log_ = log_;
   group.name_ = name_;
+  group.set_log(log_);
   return group;
+}
+
+void HostGroup::set_log(CollectiveLog* log) {
+  log_ = log;
+  members_ = nullptr;
+  if (log_ == nullptr) return;
+  MPI_Group world = MPI_GROUP_NULL, own = MPI_GROUP_NULL;
+  mpi::check(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
+  mpi::check(MPI_Comm_group(comm_, &own), "MPI_Comm_group");
+  std::vector<int> here(static_cast<std::size_t>(size_)), there(here.size());
+  std::iota(here.begin(), here.end(), 0);
+  mpi::check(MPI_Group_translate_ranks(own, size_, here.data(), world, there.data()), "MPI_Group_translate_ranks");
+  MPI_Group_free(&own);
+  MPI_Group_free(&world);
+  members_ = log_->members_of(std::move(there));
 }
 
 CollectiveCall HostGroup::next_call(Operation operation, DType dtype, std::size_t count) {
@@ -153,7 +184,8 @@ CollectiveCall HostGroup::next_call(Operation operation, DType dtype, std::size_
           .group = name_,
           .number = ++calls_,
           .dtype = dtype,
-          .count = static_cast<std::int64_t>(count)};
+          .count = static_cast<std::int64_t>(count),
+          .members = members_};
 }
 
 // ---- decisions
@@ -168,29 +200,38 @@ bool HostGroup::all_agree(bool mine) { return max(static_cast<std::int64_t>(!min
 bool HostGroup::any(bool mine) { return max(static_cast<std::int64_t>(mine)) != 0; }
 
 void HostGroup::check_same(std::string_view what, std::uint64_t hash) {
+  char digits[32];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash));
   const auto hashes = all_gather(static_cast<std::int64_t>(hash));
   if (std::all_of(hashes.begin(), hashes.end(), [&](std::int64_t h) { return h == hashes.front(); })) return;
+  throw_mismatch(what, digits);
+}
 
-  std::map<std::int64_t, std::vector<int>> ranks_of;
-  for (int rank = 0; rank < size_; ++rank) ranks_of[hashes[static_cast<std::size_t>(rank)]].push_back(rank);
+void HostGroup::check_same_text(std::string_view what, const std::string& text) {
+  const auto hashes = all_gather(static_cast<std::int64_t>(stable_hash(text)));
+  if (std::all_of(hashes.begin(), hashes.end(), [&](std::int64_t h) { return h == hashes.front(); })) return;
+  throw_mismatch(what, text);
+}
+
+void HostGroup::throw_mismatch(std::string_view what, std::string_view mine) {
+  const auto found = all_gather(mine), hosts = all_gather(std::string_view(host_name_));
+  std::map<std::string, std::vector<std::size_t>> ranks_of;
+  for (std::size_t rank = 0; rank < found.size(); ++rank) ranks_of[found[rank]].push_back(rank);
   // Most ranks are right; among equals, those of the lowest rank.
   auto right = ranks_of.begin();
   for (auto it = ranks_of.begin(); it != ranks_of.end(); ++it) {
     const auto votes = it->second.size(), most = right->second.size();
     if (votes > most || (votes == most && it->second.front() < right->second.front())) right = it;
   }
-  const auto hosts = all_gather(std::string_view(host_name_));
-  std::string text = std::string(what) + " differs between ranks:";
+  std::string text = std::string(what) + " differs between ranks:", usual;
   for (const auto& [value, ranks] : ranks_of) {
     if (value == right->first) continue;
-    char digits[32];
-    std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(value));
-    for (const int rank : ranks)
-      text += " rank " + std::to_string(rank) + " (" + hosts[static_cast<std::size_t>(rank)] + ") has " + digits + ";";
+    const auto [odd, wanted] = first_difference(value, right->first);
+    for (const std::size_t rank : ranks)
+      text += " rank " + std::to_string(rank) + " (" + hosts[rank] + ") has " + odd + ";";
+    usual = wanted;
   }
-  char digits[32];
-  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(right->first));
-  text += " the other " + std::to_string(right->second.size()) + " have " + digits +
+  text += " the other " + std::to_string(right->second.size()) + " have " + usual +
           ". Start all ranks with the same program, files and options";
   throw CollectiveMismatch(text);
 }

@@ -44,6 +44,8 @@ class HostGroup {
   bool any(bool mine);
   /// @throws CollectiveMismatch on every rank when the hashes differ, naming the odd ranks and all values.
   void check_same(std::string_view what, std::uint64_t hash);
+  /// The same of a text of lines, telling the first line in which each odd rank differs.
+  void check_same_text(std::string_view what, const std::string& text);
 
   /// The text of `root` on every rank; what the others pass is ignored.
   std::string broadcast(std::string text, int root);
@@ -65,11 +67,13 @@ class HostGroup {
 
   /// From here on this group, and what is split off it or duplicated, records its calls there. Not collective.
   /// @param log  null: nowhere; must outlive the calls.
-  void set_log(CollectiveLog* log) { log_ = log; }
+  void set_log(CollectiveLog* log);
   CollectiveLog* log() const { return log_; }
   /// What records call the group. @param name  a literal, at most 7 letters.   Not collective.
   void set_name(std::string_view name) { name_ = name; }
   std::string_view name() const { return name_; }
+  /// As records know them; null without a log.
+  const GroupMembers* members() const { return members_; }
 
   /// Name of the machine this rank runs on.
   const std::string& host_name() const { return host_name_; }
@@ -78,6 +82,8 @@ class HostGroup {
 
  private:
   explicit HostGroup(MPI_Comm owned);
+  /// @param mine  what this rank has; not the same on all ranks.
+  [[noreturn]] void throw_mismatch(std::string_view what, std::string_view mine);
   template <class T>
   std::span<T> gather_numbers(std::span<const T> mine);
   /// The same log and name.
@@ -89,6 +95,7 @@ class HostGroup {
   std::string host_name_;
   std::string_view name_ = "world";
   CollectiveLog* log_ = nullptr;
+  const GroupMembers* members_ = nullptr;
   std::int64_t calls_ = 0;
   std::vector<double> doubles_;         ///< size_ * length, kept between calls
   std::vector<std::int64_t> integers_;  ///< likewise

@@ -23,10 +23,10 @@ struct CommunicationTime {
 class MeasuredCommunicator final : public Communicator {
  public:
   /// All must outlive this. @param log  null: nothing is recorded.   @param name  of the group in records, a literal.
-  /// @param record_at_call  else where the stream runs it.
+  /// @param record_at_call  else where the stream runs it.   @param members  of the group; null: not known.
   MeasuredCommunicator(Communicator& inner, CommunicationTime& time, CollectiveLog* log = nullptr,
-                       std::string_view name = {}, bool record_at_call = false)
-      : inner_(inner), time_(time), log_(log), name_(name), record_at_call_(record_at_call) {}
+                       std::string_view name = {}, bool record_at_call = false, const GroupMembers* members = nullptr)
+      : inner_(inner), time_(time), log_(log), name_(name), record_at_call_(record_at_call), members_(members) {}
 
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
@@ -116,12 +116,16 @@ class MeasuredCommunicator final : public Communicator {
   };
 
   CollectiveCall call(Operation operation, const Tensor& tensor) {
-    return {
-        .operation = operation, .group = name_, .number = ++calls_, .dtype = tensor.dtype(), .count = tensor.numel()};
+    return {.operation = operation,
+            .group = name_,
+            .number = ++calls_,
+            .dtype = tensor.dtype(),
+            .count = tensor.numel(),
+            .members = members_};
   }
   /// The first message stands for all.
   CollectiveCall call(Operation operation, std::span<const P2p> messages) {
-    CollectiveCall result{.operation = operation, .group = name_, .number = ++calls_};
+    CollectiveCall result{.operation = operation, .group = name_, .number = ++calls_, .members = members_};
     if (messages.empty()) return result;
     result.dtype = messages.front().tensor.dtype();
     result.count = messages.front().tensor.numel();
@@ -134,6 +138,7 @@ class MeasuredCommunicator final : public Communicator {
   CollectiveLog* log_;
   std::string_view name_;
   bool record_at_call_;
+  const GroupMembers* members_;
   std::int64_t calls_ = 0;
   std::array<Started, 256> started_;  ///< by ticket; enough for what a pipeline has under way
 };

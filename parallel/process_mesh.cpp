@@ -127,6 +127,10 @@ ProcessMesh::ProcessMesh(const HostGroup& world, const MeshShape& shape, Backend
 
 ProcessMesh::~ProcessMesh() = default;
 
+void ProcessMesh::require_healthy() const {
+  if (transport_.session != nullptr) transport_.session->watch().require_healthy();
+}
+
 ProcessMesh::Group ProcessMesh::make_group(const HostGroup& world, Axis axis, Backend& ops,
                                            bool check_collectives) const {
   Group group;
@@ -180,8 +184,8 @@ void ProcessMesh::connect(Group& group, bool may_talk, const std::string& what, 
     group.communicator = std::make_unique<CheckedCommunicator>(*group.transport, group.host, what);
   }
   group.measured = std::move(group.communicator);
-  group.communicator = std::make_unique<MeasuredCommunicator>(*group.measured, *group.time, group.host.log(),
-                                                              group.host.name(), !ops.device().is_cpu());
+  group.communicator = std::make_unique<MeasuredCommunicator>(
+      *group.measured, *group.time, group.host.log(), group.host.name(), !ops.device().is_cpu(), group.host.members());
 }
 
 }  // namespace athanor

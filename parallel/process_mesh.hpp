@@ -82,6 +82,9 @@ class ProcessMesh {
   HostGroup& host(Axis axis) { return at(axis).host; }
   /// Time that calls on this axis took since the mesh was made.
   const CommunicationTime& time(Axis axis) const { return *groups_[static_cast<std::size_t>(axis)].time; }
+  /// To be asked before anything is decided or kept that was computed from what others sent: after a failure on the
+  /// device that means nothing. @throws CommError with the reason when the transport has failed.   Not collective.
+  void require_healthy() const;
   /// The ranks of the first and the last pipeline rank that hold the same part of the vocabulary; alone on the others
   /// and without a pipeline.
   Communicator& ends() { return *ends_.communicator; }

@@ -4,12 +4,15 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/agreement.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_check.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_log.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/build_identity.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/deadlines.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/fault.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/host_group.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/message_check.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/message_speed.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/node_memory.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/process_mesh.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/stack.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/train_step.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/transport.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/watchdog.cpp

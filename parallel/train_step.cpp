@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "src/base/error.hpp"
@@ -69,7 +70,8 @@ StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micr
   reducer_.finish(compute_, comm_);
   ops_.fill(squared_norm_1_, 0.0, compute_);
   add_squared_norm(ops_, store_, slices_, squared_norm_1_, compute_);
-  read_sums(own_tokens);
+  read_sums(plan.step, own_tokens);
+  mesh_.require_healthy();
 
   std::array<double, kNumNumbers> own{};
   std::copy(numbers_.begin(), numbers_.end(), own.begin());
@@ -128,7 +130,7 @@ void TrainStep::run_micro_batches(std::span<const MicroBatch> micro_batches) {
   runner_for(micro_batches.size()).run(context_of, chunks_, micro_batches);
 }
 
-void TrainStep::read_sums(std::int64_t own_tokens) {
+void TrainStep::read_sums(std::int64_t step, std::int64_t own_tokens) {
   // Accumulated in f64 but for the balance loss, which is in the accumulation type.
   struct Read {
     double loss = 0.0, mtp_loss = 0.0, balance_loss = 0.0;
@@ -172,6 +174,8 @@ void TrainStep::read_sums(std::int64_t own_tokens) {
     if (mesh_.coord(Axis::cp) == 0)
       numbers_[kBalanceLoss] += reads[c].balance_loss + static_cast<double>(reads[c].balance_loss_f32);
   }
+  CollectiveLog* const log = mesh_.host(Axis::world).log();
+  if (log != nullptr && log->spoils_loss(step)) numbers_[kLoss] = std::numeric_limits<double>::quiet_NaN();
 }
 
 double TrainStep::worst_expert_load() {

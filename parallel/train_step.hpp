@@ -107,7 +107,7 @@ class TrainStep {
   };
   void run_micro_batches(std::span<const MicroBatch> micro_batches);
   PipelineRunner& runner_for(std::size_t num_micro_batches);
-  void read_sums(std::int64_t own_tokens);
+  void read_sums(std::int64_t step, std::int64_t own_tokens);
   double worst_expert_load();
   void update_router_biases(double speed);
   [[noreturn]] void report_nonfinite(std::int64_t step, std::span<const MicroBatch> micro_batches,

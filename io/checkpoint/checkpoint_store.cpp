@@ -1,14 +1,17 @@
 #include "io/checkpoint/checkpoint_store.hpp"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <chrono>
 #include <new>
 
 #include "io/checkpoint/checkpoint_folder.hpp"
 #include "io/checkpoint/durable.hpp"
 #include "io/checkpoint/raw_file.hpp"
+#include "io/checkpoint/slow_disk.hpp"
 #include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 
@@ -160,6 +163,7 @@ void CheckpointStore::save(const RunState& state, std::span<const NamedShard> sh
     finish();
     wait_for_work();  // prepare()'s
   }
+  began_ = Clock::now();
   stall_seconds_ = waited;
   const StallTimer timer(stall_seconds_);
   state_ = state;
@@ -176,6 +180,7 @@ void CheckpointStore::save(const RunState& state, std::span<const NamedShard> sh
   start([this] {
     write_seconds_ = 0.0;
     const StallTimer writing(write_seconds_);
+    if (ranks_.log() != nullptr) ranks_.log()->before_writing();
     written_ = write_shard_file(temporary_ / shard_file_name(ranks_.rank()), pieces_);
   });
 }
@@ -206,6 +211,7 @@ void CheckpointStore::advance() {
     throw DataError("saving " + temporary_.string() + " failed: " + outcome.reason +
                     "; the checkpoints before it are untouched");
   if (finished == Stage::writing) {
+    look_at_write_times();
     auto entries = ranks_.gather(to_json(written_), 0);
     if (ranks_.rank() == 0) start([this, entries = std::move(entries)] { commit(entries); });
     stage_ = Stage::committing;
@@ -214,7 +220,21 @@ void CheckpointStore::advance() {
   latest_step_ = state_.step;
 }
 
+void CheckpointStore::look_at_write_times() {
+  std::vector<WriteTime> times;
+  for (const std::string& text : ranks_.gather(fmt::format("{:.6f} {}", write_seconds_, ranks_.host_name()), 0)) {
+    const auto space = text.find(' ');
+    times.push_back({std::stod(text.substr(0, space)), text.substr(space + 1)});
+  }
+  if (ranks_.rank() != 0) return;
+  if (const std::string why = slow_disk(times, usual_write_seconds_); !why.empty())
+    spdlog::warn("checkpoint of step {}: {}", state_.step, why);
+  const double median = median_seconds(times);
+  usual_write_seconds_ = usual_write_seconds_ > 0.0 ? std::min(usual_write_seconds_, median) : median;
+}
+
 void CheckpointStore::record_statistics() {
+  statistics_.save_seconds = seconds_since(began_);
   ++statistics_.saves;
   statistics_.write_seconds = write_seconds_;
   statistics_.bytes = bytes_;

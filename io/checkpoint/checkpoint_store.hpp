@@ -23,6 +23,7 @@
 #include "parallel/host_group.hpp"
 #include "src/backend/backend.hpp"
 #include "src/backend/named_shard.hpp"
+#include "src/base/stopwatch.hpp"
 
 namespace athanor {
 
@@ -38,6 +39,7 @@ class CheckpointStore {
     double stall_seconds = 0.0;
     double total_stall_seconds = 0.0;  ///< to all of them
     double write_seconds = 0.0;        ///< of the last finished save's shard on this rank, beside the training
+    double save_seconds = 0.0;         ///< from save() until the last finished save was a checkpoint
     std::size_t bytes = 0;             ///< of that shard's tensors
   };
 
@@ -98,6 +100,8 @@ class CheckpointStore {
   void take_snapshot(std::span<const NamedShard> shards, Stream& stream);
   void commit(const std::vector<std::string>& entries);
   void advance();
+  /// Rank 0 warns of a disk that stands out. Collective.
+  void look_at_write_times();
   void record_statistics();
   void start(std::function<void()> work);
   void wait_for_work();
@@ -119,6 +123,8 @@ class CheckpointStore {
   ManifestFile written_;
   std::string error_;
   double stall_seconds_ = 0.0, write_seconds_ = 0.0;
+  double usual_write_seconds_ = 0.0;  ///< on rank 0: the shortest median over ranks so far
+  Clock::time_point began_{};
   std::size_t bytes_ = 0;
 
   std::mutex mutex_;

@@ -34,11 +34,16 @@ void describe(OptionTable& table, RunOptions& run) {
   table.add("steps", run.steps, "steps", "optimizer steps of a training stage");
   table.add("time_limit", run.time_limit,
             "stop so much after the start, with a checkpoint and exit status 75; 0: none");
+  table.add(
+      "batch_limit", run.batch_limit,
+      "stop likewise before the end of the Slurm job, early enough for a step and a save as long as those measured");
   table.add("save_every", run.save_every, "steps", "between checkpoints; 0: only when the stage ends or is stopped");
   table.add("keep_last", run.keep_last, "checkpoints", "kept; older ones are deleted", kPositive);
   table.add("eval_every", run.eval_every, "steps", "between measurements on the held-out data; 0: only at the end");
   table.add("log_every", run.log_every, "steps", "between lines of a batch log (a terminal shows every step)",
             kPositive);
+  table.add("straggler_factor", run.straggler_factor, "times",
+            "the median of all ranks' own time a step (waiting left out): a rank above it is named; 0: none is");
 }
 
 void describe(OptionTable& table, DataOptions& data) {
@@ -99,9 +104,20 @@ void describe(OptionTable& table, ParallelOptions& parallel) {
   table.add_choice("nccl_sums", parallel.nccl_sums, {{"rank_order", RankSums::rank_order}, {"nccl", RankSums::nccl}},
                    "rank_order: sums over ranks have the same bits as over mpi; nccl: NCCL's own order, which repeats "
                    "only with NCCL_ALGO and NCCL_PROTO set");
-  table.add("fault", parallel.fault, "throw@...|kill@...",
-            "break a rank on purpose in the middle of a step, to rehearse how a job ends: "
-            "throw@rank=1:axis=ep:step=3:call=2 throws (kill@: dies) there at its second call along ep in step 3");
+  table.add(
+      "deadline_floor", parallel.deadlines.floor, "seconds",
+      "a rank that stands still is never given less; ten times as much where ranks wait for files (data, loading, "
+      "saving)");
+  table.add("deadline_ceiling", parallel.deadlines.ceiling, "seconds",
+            "nor more, likewise, and that until three waits of the kind were seen; 0: a rank may stand still for ever");
+  table.add("deadline_factor", parallel.deadlines.factor, "times",
+            "the longest wait of its kind seen so far: the deadline in between. Past it the ranks that did not arrive "
+            "are named with where they are, and the job ends");
+  table.add("fault", parallel.fault, "throw@...|kill@...|stop@...|hang@...|delay@...|nan@...",
+            "break a rank on purpose, to rehearse how a job ends: throw@rank=1:axis=ep:step=3:call=2 throws (kill: "
+            "dies, stop: SIGSTOP, hang: sleeps, delay: sleeps for seconds=S) there at its second call along ep in step "
+            "3; kill@phase=rollout at its first call in a phase (data, loading, rollout, evaluation, saving, writing); "
+            "nan@rank=1:step=3 spoils its loss");
 }
 
 void describe(OptionTable& table, RlOptions& rl) {

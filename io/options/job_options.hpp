@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/options/option_table.hpp"
+#include "parallel/deadlines.hpp"
 #include "parallel/transport_options.hpp"
 #include "src/backend/backend.hpp"
 #include "src/base/dtype.hpp"
@@ -36,10 +37,12 @@ struct RunOptions {
   std::int64_t threads = 0;
   std::int64_t steps = 100;
   Duration time_limit;
+  bool batch_limit = true;
   std::int64_t save_every = 100;
   std::int64_t keep_last = 3;
   std::int64_t eval_every = 0;
   std::int64_t log_every = 1;
+  double straggler_factor = 1.5;
 };
 
 /// [data]: what is read and how a batch is cut.
@@ -69,6 +72,7 @@ struct ParallelOptions {
   Transport transport = Transport::automatic;
   double nccl_timeout = 600.0;
   RankSums nccl_sums = RankSums::rank_order;
+  DeadlineOptions deadlines{.ceiling = 1800.0};
   std::string fault;
 };
 

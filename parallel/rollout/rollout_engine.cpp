@@ -187,6 +187,14 @@ void RolloutEngine::run_step(const RolloutOptions& options, std::span<const Roll
   active_.resize(kept);
 }
 
+bool RolloutEngine::gives_up(const RolloutOptions& options) {
+  if (!options.give_up) return false;
+  bool asked = options.give_up();
+  for (const Axis axis : {mesh_.size(Axis::ep) > 1 ? Axis::layer : Axis::tp, Axis::pp})
+    if (mesh_.size(axis) > 1) asked = mesh_.host(axis).any(asked);
+  return asked;
+}
+
 std::vector<Completion> RolloutEngine::generate(std::span<const RolloutPrompt> prompts, const RolloutOptions& options) {
   require_fits(prompts, options);
   std::vector<Completion> result(prompts.size() * static_cast<std::size_t>(options.group_size));
@@ -200,6 +208,7 @@ std::vector<Completion> RolloutEngine::generate(std::span<const RolloutPrompt> p
   while (true) {
     const bool mine = !active_.empty() || next_prompt_ < prompts.size();
     if (shares_experts ? !together.any(mine) : !mine) break;
+    if (gives_up(options)) break;
     run_step(options, prompts, result);
   }
   return result;

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,9 @@ struct RolloutOptions {
   std::uint64_t seed = 0;
   std::vector<std::int32_t> stop_ids;     ///< end a completion and are its last token
   std::vector<std::string> stop_strings;  ///< end a completion once its bytes end with one
+  /// Asked before every step of generation: true on any of the ranks that generate together ends it at once, with what
+  /// there is. Empty: it is never asked.
+  std::function<bool()> give_up;
 };
 
 struct Completion {
@@ -76,6 +80,8 @@ class RolloutEngine {
   /// Takes prompts into free slots; their rows join this step.
   void admit(std::span<const RolloutPrompt> prompts, const RolloutOptions& options, std::vector<Completion>& result);
   void run_step(const RolloutOptions& options, std::span<const RolloutPrompt> prompts, std::vector<Completion>& result);
+  /// Collective over the ranks that generate in step with each other.
+  bool gives_up(const RolloutOptions& options);
   /// Appends the token. @returns whether the completion ends.
   bool append(Active& active, Completion& completion, std::int32_t token, double logprob,
               const RolloutOptions& options) const;

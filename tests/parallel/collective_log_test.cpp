@@ -49,12 +49,13 @@ TEST_P(CollectiveLogTest, NamesTheAxisAndTheTensor) {
   ops->fill(inout, 1.0, *stream);
   mesh.along(Axis::tp).all_reduce(inout, ReduceOp::sum, *stream);
   stream->synchronize();
-  EXPECT_EQ(to_string(mine()).find("all_reduce along tp, number 1, f64 x 15, outside a step: finished"), 0U)
+  EXPECT_EQ(to_string(mine()).find("all_reduce along tp, number 1, f64 x 15 (120 bytes), starting: finished"), 0U)
       << to_string(mine());
   {
     const CollectiveLog::Step step(&log, 12);
     mesh.host(Axis::tp).sum(1.0);
-    EXPECT_EQ(to_string(mine()).find("all_gather of host messages along tp, number 1, f64 x 1, in step 12: finished"),
+    EXPECT_EQ(to_string(mine()).find(
+                  "all_gather of host messages along tp, number 1, f64 x 1 (8 bytes), in step 12: finished"),
               0U)
         << to_string(mine());
   }
@@ -74,8 +75,9 @@ TEST_P(CollectiveLogTest, NamesThePeerOfAMessage) {
   const Communicator::Ticket ticket = mesh.along(Axis::pp).start_exchange({&message, 1}, *stream);
   if (world.rank() == 1) mesh.along(Axis::pp).finish_receive(ticket, *stream);
   stream->synchronize();
-  const std::string wanted = world.rank() == 0 ? "start_exchange along pp, number 1, f32 x 7, with rank 1 of pp"
-                                               : "finish_receive along pp, number 2, f32 x 7, with rank 0 of pp";
+  const std::string wanted = world.rank() == 0
+                                 ? "start_exchange along pp, number 1, f32 x 7 (28 bytes), with rank 1 of pp"
+                                 : "finish_receive along pp, number 2, f32 x 7 (28 bytes), with rank 0 of pp";
   EXPECT_EQ(to_string(mine()).find(wanted), 0U) << to_string(mine());
   mesh.along(Axis::pp).finish_sends(*stream);
   stream->synchronize();
@@ -132,6 +134,44 @@ TEST_P(CollectiveLogTest, AFaultComesWhereItIsAskedFor) {
     EXPECT_NO_THROW(step(4, 3));
 }
 
+// A fault of a phase comes at its call in that phase; one that is given again goes on counting, one that never came is
+// an error.
+TEST_P(CollectiveLogTest, AFaultComesInItsPhase) {
+  const std::string text = "throw@rank=0:phase=rollout:call=2";
+  log.set_fault(parse_fault(text));
+  const auto call = [&](JobPhase phase) {
+    const CollectiveLog::InPhase marked(&log, phase);
+    const CollectiveLog::Call one(&log, {.operation = Operation::barrier, .group = "dp"});
+  };
+  EXPECT_NO_THROW(call(JobPhase::evaluation));
+  EXPECT_NO_THROW(call(JobPhase::rollout));
+  if (world.rank() == 0) EXPECT_THROW(log.set_fault(std::nullopt), ConfigError);
+  EXPECT_NO_THROW(log.set_fault(parse_fault(text)));
+  if (world.rank() == 0)
+    EXPECT_THROW(call(JobPhase::rollout), Error);
+  else
+    EXPECT_NO_THROW(call(JobPhase::rollout));
+  EXPECT_EQ(mine().phase, world.rank() == 0 ? JobPhase::rollout : JobPhase::starting);
+  EXPECT_NO_THROW(log.set_fault(std::nullopt));
+}
+
+// Ranks that stand in the same call of the same group are told from those that do not.
+TEST_P(CollectiveLogTest, KnowsWhoStandsInTheSameCall) {
+  const GroupMembers* members = log.members_of({0, 1});
+  EXPECT_EQ(members, log.members_of({0, 1}));
+  EXPECT_NE(members->key, log.members_of({1, 0})->key);
+  const CollectiveLog::Call call(&log,
+                                 {.operation = Operation::barrier, .group = "dp", .number = 4, .members = members});
+  CollectiveState other = mine();
+  EXPECT_TRUE(in_same_call(mine(), other));
+  EXPECT_EQ(log.own_members(), members);
+  other.call.number = 5;
+  EXPECT_FALSE(in_same_call(mine(), other)) << "a later call";
+  other = mine();
+  other.members_key = 0;
+  EXPECT_FALSE(in_same_call(mine(), other)) << "another group";
+}
+
 INSTANTIATE_TEST_SUITE_P(Devices, CollectiveLogTest, ::testing::Values("cpu", "cpu-guarded"),
                          [](const auto& info) { return std::string(info.param) == "cpu" ? "cpu" : "cpu_guarded"; });
 
@@ -139,8 +179,12 @@ INSTANTIATE_TEST_SUITE_P(Devices, CollectiveLogTest, ::testing::Values("cpu", "c
 TEST(Fault, IsReadAndWritten) {
   EXPECT_EQ(to_string(parse_fault("kill@axis=tp")), "kill@rank=0:axis=tp:step=1:call=1");
   EXPECT_EQ(to_string(parse_fault("throw@rank=1:axis=ep:step=3:call=2")), "throw@rank=1:axis=ep:step=3:call=2");
-  for (const char* text : {"", "kill", "burn@axis=tp", "kill@rank=1", "kill@axis=tp:step=0", "kill@axis=tp:step=x",
-                           "kill@axis=tp:rank=-1", "kill@axis=tp:call=", "kill@axis=tp:hour=3", "kill@axis"})
+  EXPECT_EQ(to_string(parse_fault("stop@phase=rollout")), "stop@rank=0:phase=rollout:call=1");
+  EXPECT_EQ(to_string(parse_fault("delay@axis=data:seconds=0.5")), "delay@rank=0:axis=data:step=1:call=1:seconds=0.5");
+  EXPECT_EQ(to_string(parse_fault("nan@rank=1:step=7")), "nan@rank=1:step=7");
+  for (const char* text : {"", "kill", "burn@axis=tp", "kill@axis=tp:phase=data", "nan@axis=tp", "hang@phase=nap",
+                           "kill@rank=1", "kill@axis=tp:step=0", "kill@axis=tp:step=x", "kill@axis=tp:rank=-1",
+                           "kill@axis=tp:call=", "kill@axis=tp:hour=3", "kill@axis"})
     EXPECT_THROW(parse_fault(text), ConfigError) << text;
 }
 
