@@ -46,7 +46,7 @@ std::int64_t Evaluator::all_calls() const {
   return ((windows_.num_windows() + ranks - 1) / ranks + sequences_ - 1) / sequences_;
 }
 
-Evaluator::Sums Evaluator::score(std::int64_t calls, bool counting_experts) {
+Evaluator::Sums Evaluator::score(std::int64_t calls, bool counting_experts, const std::function<void()>& before_batch) {
   const std::int64_t ranks = mesh_.size(Axis::dp), rank = mesh_.coord(Axis::dp), windows = windows_.num_windows();
   const std::int64_t first = windows * rank / ranks, last = windows * (rank + 1) / ranks;
   // Ranks that share experts or a pipeline run together: as many calls on each, of as many rows.
@@ -60,7 +60,8 @@ Evaluator::Sums Evaluator::score(std::int64_t calls, bool counting_experts) {
   for (std::int64_t call = 0; call < calls; ++call) {
     const std::int64_t begin = first + call * sequences_, left = std::max<std::int64_t>(0, last - begin);
     const std::int64_t rows = together ? sequences_ : std::min(sequences_, left);
-    if (rows == 0) break;
+    if (before_batch) before_batch();
+    if (rows == 0) continue;
     const std::span<std::int32_t> tokens = builder_.rows(rows);
     targets_of_row.clear();
     for (std::int64_t i = 0; i < rows; ++i) {
@@ -93,9 +94,9 @@ void Evaluator::count_experts(double share) {
         true);
 }
 
-EvaluationResult Evaluator::run() {
+EvaluationResult Evaluator::run(const std::function<void()>& before_batch) {
   const auto begin_time = std::chrono::steady_clock::now();
-  auto [sum, counts] = score(all_calls(), false);
+  auto [sum, counts] = score(all_calls(), false, before_batch);
   // The ranks along tp have the same losses, those along cp parts of them; windows are read by all of a data rank.
   if (mesh_.coord(Axis::tp) != 0) sum = 0.0;
   if (mesh_.coord(Axis::tp) != 0 || mesh_.coord(Axis::cp) != 0 || mesh_.coord(Axis::pp) != 0) counts = {};

@@ -1,6 +1,8 @@
 // Held-out loss: every token of the held-out text scored once, the windows shared out over the data axis.
 #pragma once
 
+#include <functional>
+
 #include "io/dataset/evaluation_windows.hpp"
 #include "io/dataset/micro_batch_builder.hpp"
 #include "jobs/environment.hpp"
@@ -23,14 +25,15 @@ class Evaluator {
             std::int32_t eos_id);
 
   /// Collective over the world. The result is the same on every rank.
-  EvaluationResult run();
+  /// @param before_batch  called before every batch, as often on every rank; may be collective, and throw.
+  EvaluationResult run(const std::function<void()>& before_batch = nullptr);
   /// Counts the experts' tokens (MeshModel::expert_loads) on about this share of the text.
   void count_experts(double share);
 
  private:
   struct Sums;
   std::int64_t all_calls() const;
-  Sums score(std::int64_t calls, bool counting_experts);
+  Sums score(std::int64_t calls, bool counting_experts, const std::function<void()>& before_batch = nullptr);
 
   Backend& ops_;
   MeshModel& model_;

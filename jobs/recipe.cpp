@@ -2,9 +2,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include "jobs/batch_job.hpp"
 #include "jobs/report/report.hpp"
 #include "jobs/run_tokenizer.hpp"
 #include "jobs/same_run.hpp"
+#include "jobs/same_start.hpp"
 #include "jobs/stages/evaluate.hpp"
 #include "jobs/stages/fine_tuning.hpp"
 #include "jobs/stages/pretrain.hpp"
@@ -12,7 +14,6 @@
 #include "jobs/stages/reward_model.hpp"
 #include "jobs/stages/rl.hpp"
 #include "src/base/error.hpp"
-#include "src/base/rng.hpp"
 
 namespace athanor {
 
@@ -61,11 +62,20 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
   }
   const JobOptions shared = configuration.job();
   const std::string config_text = configuration.text();
-  world.check_same("the resolved configuration", stable_hash(config_text));
+  check_same_start(world, config_text);
+  if (CollectiveLog* log = world.log()) log->deadlines().set(shared.parallel.deadlines);
   RunFolder folder(shared.run.folder.empty() ? default_folder : shared.run.folder, shared.run.start_over, world);
+  StopSignal::Limits limits;
+  limits.time_limit = shared.run.time_limit.seconds;
+  if (shared.run.batch_limit && world.rank() == 0) limits.batch_left = seconds_left_in_batch_job();
+  if (limits.batch_left) spdlog::info("Slurm leaves {:.0f} s; the last save is placed before", *limits.batch_left);
+  StopSignal stop(folder.stop_file(), limits);
   for (const std::string& changed : check_same_run(configuration, folder, world))
     spdlog::info("changed since: {}", changed);
-  learn_run_tokenizer(configuration, folder, world);
+  {
+    const CollectiveLog::InPhase phase(world.log(), JobPhase::data);
+    learn_run_tokenizer(configuration, folder, world);
+  }
   // What a stage sees: the resolved configuration keeps the tokenizer's name, wherever the folder is moved.
   const auto options_of = [&](const std::string& name) {
     JobOptions options = configuration.job(name);
@@ -81,7 +91,6 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
     }
   }
   folder.write_text("config.resolved.cfg", config_text);
-  StopSignal stop(folder.stop_file(), shared.run.time_limit.seconds);
   spdlog::info("run folder {}", folder.path().string());
 
   for (const std::string& name : configuration.stages()) {
@@ -100,6 +109,7 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
     if (status == StageStatus::interrupted) return status;
     world.barrier();
   }
+  if (CollectiveLog* log = world.log()) log->set_fault(std::nullopt);  // one that never came is a mistake
   return StageStatus::complete;
 }
 

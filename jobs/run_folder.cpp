@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "io/checkpoint/durable.hpp"
+#include "jobs/shared_folder.hpp"
 #include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 
@@ -30,6 +31,7 @@ RunFolder::RunFolder(std::filesystem::path path, bool start_over, HostGroup& ran
     }
     if (std::ifstream in(path_ / "recipe_state.json"); in) state.assign(std::istreambuf_iterator<char>(in), {});
   });
+  check_shared(ranks);
   state = ranks.broadcast(state, 0);
   if (state.empty()) return;
   const json parsed = json::parse(state, nullptr, false);
@@ -41,6 +43,19 @@ RunFolder::RunFolder(std::filesystem::path path, bool start_over, HostGroup& ran
     order_.push_back(name);
     complete_[name] = entry.at("summary").get<std::map<std::string, std::string>>();
   }
+}
+
+void RunFolder::check_shared(HostGroup& ranks) const {
+  if (ranks.size() == 1) return;
+  const bool seen = sees_what_rank_0_writes(ranks, path_);
+  const auto blind = ranks.all_gather(seen ? std::string() : ranks.host_name());
+  const std::string first_host = ranks.broadcast(ranks.host_name(), 0);
+  std::string odd;
+  for (std::size_t rank = 0; rank < blind.size(); ++rank)
+    if (!blind[rank].empty()) odd += " rank " + std::to_string(rank) + " (" + blind[rank] + ")";
+  if (!odd.empty())
+    throw ConfigError("run.folder: " + path_.string() + ": these ranks do not see what rank 0 (" + first_host +
+                      ") writes there:" + odd + "; choose a folder on a file system that all ranks share");
 }
 
 void RunFolder::open_on_rank_0(bool start_over) {

@@ -18,7 +18,8 @@ class RunFolder {
  public:
   /// Collective. Makes the folder, or goes on in it; with start_over an old one is moved aside to FOLDER.1, FOLDER.2,
   /// ...
-  /// @throws ConfigError on every rank when it cannot be made or another job holds it.
+  /// @throws ConfigError on every rank when it cannot be made, another job holds it or some
+  /// ranks look at another folder of that name.
   RunFolder(std::filesystem::path path, bool start_over, HostGroup& ranks);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
@@ -37,6 +38,7 @@ class RunFolder {
 
  private:
   void open_on_rank_0(bool start_over);
+  void check_shared(HostGroup& ranks) const;
   void lock_folder();
   void write_state() const;
 

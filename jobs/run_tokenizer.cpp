@@ -9,6 +9,7 @@
 
 #include "io/dataset/document_reader.hpp"
 #include "jobs/generated_text.hpp"
+#include "jobs/stop_signal.hpp"
 #include "jobs/training_data.hpp"
 #include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
@@ -72,7 +73,10 @@ void add_source(const std::string& source, const DataOptions& options, const std
   const TextSource text = find_text_source(path);
   for (const ByteRange& range : cut_into_ranges({text}, format, std::int64_t{1} << 62)) {
     DocumentReader reader(text, format, range);
-    for (Document document; reader.next(document);) trainer.add(document.text);
+    for (Document document; reader.next(document);) {
+      trainer.add(document.text);
+      StopSignal::require_not_asked("learning the tokenizer");
+    }
   }
 }
 
@@ -89,7 +93,8 @@ void learn(const Configuration& configuration, const Wish& wish, const RunFolder
   BpeTrainer trainer(options);
   const DataOptions data = configuration.job(wish.stage).data;
   for (const std::string& source : data.train) add_source(source, data, folder.stage(wish.stage) / "data", trainer);
-  const auto tokenizer = trainer.train();
+  const auto tokenizer =
+      trainer.train([](std::int64_t, std::int64_t) { StopSignal::require_not_asked("learning the tokenizer"); });
   if (found) {
     // One that is smaller than wished is the right one only where the text has no more.
     if (found->content_hash() == tokenizer->content_hash()) return;

@@ -11,13 +11,13 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "io/checkpoint/durable.hpp"
 #include "jobs/machine_ceiling.hpp"
+#include "jobs/shared_folder.hpp"
+#include "parallel/agreement.hpp"
+#include "parallel/build_identity.hpp"
 #include "parallel/message_speed.hpp"
 #include "src/base/error.hpp"
-#include "src/base/rng.hpp"
 #include "src/sandbox/sandbox.hpp"
 
 namespace athanor {
@@ -49,13 +49,6 @@ double free_bytes(const std::filesystem::path& path) {
   return error ? 0.0 : static_cast<double>(space.available);
 }
 
-std::string hash_of_program() {
-  std::ifstream in("/proc/self/exe", std::ios::binary);
-  std::stringstream bytes;
-  bytes << in.rdbuf();
-  return fmt::format("{:016x}", stable_hash(bytes.str()));
-}
-
 std::string sandbox_fault() {
   try {
     const Sandbox sandbox({.helper = {}, .slots = 1});
@@ -65,38 +58,24 @@ std::string sandbox_fault() {
   }
 }
 
-/// Whether what rank 0 writes into the folder is seen here, soon: network file systems may take a moment.
+/// Whether what rank 0 writes into the folder is seen here.
 /// @param free  gets the bytes free there
 bool sees(HostGroup& world, const std::filesystem::path& folder, double& free) {
-  const std::string word =
-      world.broadcast(fmt::format("{} {}", getpid(), std::chrono::system_clock::now().time_since_epoch().count()), 0);
-  const auto file = folder / ".athanor_doctor";
-  std::string failure;
-  bool was_there = true;
-  if (world.rank() == 0) try {
+  bool was_there = true, seen = false;
+  try {
+    on_first_rank(world, [&] {
       was_there = std::filesystem::exists(folder);
       std::filesystem::create_directories(folder);
-      replace_text_file(file, word);
-    } catch (const std::exception& error) {
-      failure = error.what();
-    }
-  failure = world.broadcast(failure, 0);
-  if (!failure.empty()) throw ConfigError("doctor: runs cannot be written to " + folder.string() + ": " + failure);
-  bool seen = false;
-  const auto begin = std::chrono::steady_clock::now();
-  while (!seen && std::chrono::steady_clock::now() - begin < std::chrono::seconds(5)) {
-    std::ifstream in(file);
-    std::string found;
-    std::getline(in, found);
-    seen = found == word;
-    if (!seen) usleep(20000);
+    });
+    seen = sees_what_rank_0_writes(world, folder);
+  } catch (const std::exception& error) {
+    throw ConfigError("doctor: runs cannot be written to " + folder.string() + ": " + error.what());
   }
   free = free_bytes(folder);
   world.barrier();
-  if (world.rank() == 0) {
+  if (world.rank() == 0 && !was_there) {
     std::error_code ignored;
-    std::filesystem::remove(file, ignored);
-    if (!was_there) std::filesystem::remove(folder, ignored);
+    std::filesystem::remove(folder, ignored);
   }
   return seen;
 }
@@ -136,7 +115,7 @@ RankHealth examine(HostGroup& world, const HealthOptions& options) {
   health.memory = memory_line("MemTotal");
   health.memory_free = memory_line("MemAvailable");
   health.shared_memory_free = free_bytes("/dev/shm");
-  health.program = hash_of_program();
+  health.program = build_identity();
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) health.open_files = static_cast<std::int64_t>(files.rlim_cur);
   health.sandbox = sandbox_fault();

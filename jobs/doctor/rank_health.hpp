@@ -23,7 +23,7 @@ struct RankHealth {
   double folder_free = 0.0;                ///< bytes where runs are to lie
   bool sees_folder = false;                ///< a file that rank 0 has written there is here, with its words
   double clock_seconds = 0.0;              ///< of the machine, right after a barrier
-  std::string program;                     ///< hash of the binary
+  std::string program;                     ///< build_identity()
   std::int64_t open_files = 0;             ///< that this process may have
   std::string sandbox;                     ///< why programs cannot be run safely; empty: they can
   std::vector<std::string> devices;        ///< beside the CPU

@@ -6,6 +6,8 @@
 
 #include "jobs/rl/gathered_completions.hpp"
 #include "jobs/rl/shared_scores.hpp"
+#include "jobs/stop_signal.hpp"
+#include "parallel/agreement.hpp"
 
 namespace athanor {
 
@@ -42,11 +44,14 @@ void complete(DrawnProblems& drawn, RolloutEngine& engine, const ProblemScorer& 
               ProcessMesh& mesh) {
   sampling.stop_ids = scorer.stop_ids();
   sampling.stop_strings = scorer.stop_strings();
+  sampling.give_up = StopSignal::asked;
   HostGroup& ranks = mesh.host(Axis::cp);
   const std::int64_t prompts = std::ssize(drawn.prompts), first = prompts * ranks.rank() / ranks.size(),
                      end = prompts * (ranks.rank() + 1) / ranks.size();
   std::vector<Completion> mine =
       engine.generate({drawn.prompts.begin() + first, drawn.prompts.begin() + end}, sampling);
+  if (mesh.host(Axis::world).any(StopSignal::asked()))
+    throw Interrupted("asked to stop: the completions begun are given up, and sampled again when the run goes on");
   for (Completion& completion : mine) completion.prompt += first;
   drawn.completions.clear();
   for (std::vector<Completion>& list : gathered_completions(mine, ranks))

@@ -17,6 +17,7 @@
 #include "jobs/rl/benchmark_summary.hpp"
 #include "jobs/rl/reward_models.hpp"
 #include "jobs/training_data.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 
@@ -93,7 +94,10 @@ std::int64_t longest_sequence(const StageContext& context, std::span<const Plann
 
 EvaluationResult measure_text(const StageContext& context, MeshModel& model, const TrainingData& data) {
   Evaluator evaluator(context.environment, model, *data.held_out, context.options, data.tokenizer->eos_id());
-  const EvaluationResult result = evaluator.run();
+  const EvaluationResult result = evaluator.run([&] {
+    if (context.stop.agreed(context.world))
+      throw Interrupted("stopped by " + context.stop.reason() + ": the measurement is given up");
+  });
   spdlog::info("{}: {} tokens, loss {:.4f} nats a token, perplexity {:.3f}, {:.4f} bits a byte", context.name,
                result.tokens, result.loss, result.perplexity, result.bits_per_byte);
   return result;
@@ -165,13 +169,7 @@ void write_results(const StageContext& context, const std::optional<EvaluationRe
   replace_text_file(folder / "summary.md", tables);
 }
 
-}  // namespace
-
-void EvaluateStage::check(const JobOptions& options) const {
-  (void)plan_benchmarks(options, *load_tokenizer(options.data.tokenizer), false);
-}
-
-StageStatus EvaluateStage::run(StageContext& context) {
+StageStatus measure_all(StageContext& context) {
   const JobOptions& options = context.options;
   const TrainingData data =
       open_training_data(options.data, options.run.seed, context.folder.stage(context.name) / "data", false,
@@ -184,6 +182,7 @@ StageStatus EvaluateStage::run(StageContext& context) {
   const std::int64_t longest = longest_sequence(context, plan);
   InferenceModel inference(context);
 
+  const CollectiveLog::InPhase phase(context.world.log(), JobPhase::evaluation);
   std::optional<EvaluationResult> text;
   if (data.held_out) {
     text = measure_text(context, inference.model(), data);
@@ -218,6 +217,21 @@ StageStatus EvaluateStage::run(StageContext& context) {
   }
   write_results(context, text, results);
   return StageStatus::complete;
+}
+
+}  // namespace
+
+void EvaluateStage::check(const JobOptions& options) const {
+  (void)plan_benchmarks(options, *load_tokenizer(options.data.tokenizer), false);
+}
+
+StageStatus EvaluateStage::run(StageContext& context) {
+  try {
+    return measure_all(context);
+  } catch (const Interrupted& stop) {
+    spdlog::info("{}: {}", context.name, stop.what());
+    return StageStatus::interrupted;
+  }
 }
 
 }  // namespace athanor

@@ -56,6 +56,7 @@ class Pretraining final : public TrainingRun {
           progress().show(fmt::format("{}: tokenising {}: {:.0f} %, {:.1f} MB/s, {} left", context().name, file,
                                       100.0 * now.done, now.bytes_per_second * 1e-6, format_seconds(now.seconds_left)),
                           false);
+          StopSignal::require_not_asked("tokenising " + file);
         });
     progress().finish();
   }
@@ -114,7 +115,7 @@ class Pretraining final : public TrainingRun {
 
   void measure(Moment moment) override {
     if (!evaluator_ || moment == Moment::before) return;
-    const EvaluationResult held_out = evaluator_->run();
+    const EvaluationResult held_out = evaluator_->run([this] { require_no_stop(); });
     const std::array<Scalar, 3> scalars{{{"held_out/loss", held_out.loss},
                                          {"held_out/perplexity", held_out.perplexity},
                                          {"held_out/bits_per_byte", held_out.bits_per_byte}}};

@@ -124,12 +124,18 @@ class RejectionSampling {
 
   /// @returns false when it was stopped.
   bool sample(ConversationSampler& sampler) {
+    const CollectiveLog::InPhase phase(context_.world.log(), JobPhase::rollout);
     const auto begin = Clock::now();
     const std::int64_t first = counts_.problems;
     while (counts_.problems < problems_) {
       if (context_.stop.agreed(context_.world)) return false;
       const std::int64_t count = std::min(options_.sampling.problems_per_round, problems_ - counts_.problems);
-      SamplingRound round = sampler.round(counts_.problems, count);
+      SamplingRound round;
+      try {
+        round = sampler.round(counts_.problems, count);
+      } catch (const Interrupted&) {
+        return false;
+      }
       const double seconds = round.seconds, tokens_per_second = round.tokens_per_second;
       if (leads_) {
         report(log_->add(std::move(round)), seconds, tokens_per_second, seconds_since(begin), first);

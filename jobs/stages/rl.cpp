@@ -47,6 +47,7 @@ class Reinforcement final : public TrainingRun {
         data, options().run.seed, folder() / "data", true, context().world,
         [this](const std::string& file, const PrepareProgress& now) {
           progress().show(fmt::format("{}: tokenising {}: {:.0f} %", context().name, file, 100.0 * now.done), false);
+          StopSignal::require_not_asked("tokenising " + file);
         });
   }
 
@@ -78,13 +79,18 @@ class Reinforcement final : public TrainingRun {
   }
 
   void advance() override {
-    const RolloutStatistics rollout = trainer_->rollout();
+    const RolloutStatistics rollout = roll_out();
     write_samples();
     for (std::int64_t u = 0; u < options().rl.updates_per_rollout && steps_done() < total_steps(); ++u) {
       const auto begin = Clock::now();
       const UpdateResult result = trainer_->update();
       report(rollout, result, u == 0, seconds_since(begin));
     }
+  }
+
+  RolloutStatistics roll_out() {
+    const CollectiveLog::InPhase phase(context().world.log(), JobPhase::rollout);
+    return trainer_->rollout();
   }
 
   void conclude(bool complete) override {

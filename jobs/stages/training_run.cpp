@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "jobs/initial_weights.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
@@ -15,11 +16,15 @@ TrainingRun::TrainingRun(StageContext& context)
       options_(context.options),
       env_(context.environment),
       folder_(context.folder.stage(context.name)),
-      leads_(context.world.rank() == 0) {}
+      leads_(context.world.rank() == 0),
+      step_times_(context.world.log()) {}
 
 StageStatus TrainingRun::run() {
   if (leads_) std::filesystem::create_directories(folder_);
-  build();
+  {
+    const CollectiveLog::InPhase phase(context_.world.log(), JobPhase::data);
+    build();
+  }
   progress_.finish();
   store_ = std::make_unique<CheckpointStore>(folder_ / "checkpoints", context_.world, *env_.ops,
                                              CheckpointStore::Options{.keep_last = options_.run.keep_last});
@@ -33,6 +38,7 @@ StageStatus TrainingRun::run() {
 }
 
 bool TrainingRun::load() {
+  const CollectiveLog::InPhase phase(context_.world.log(), JobPhase::loading);
   if (const auto state = store_->load_latest(shards(), *env_.compute)) {
     restore(*state);
     return true;
@@ -48,46 +54,99 @@ void TrainingRun::load_init(std::span<const NamedShard> weight_shards, const std
   load_initial_weights(context_, weight_shards);
 }
 
+void TrainingRun::require_no_stop() {
+  if (context_.stop.agreed(context_.world))
+    throw Interrupted("stopped by " + context_.stop.reason() + ": a measurement is given up");
+}
+
+bool TrainingRun::measured(Moment moment) {
+  const CollectiveLog::InPhase phase(context_.world.log(), JobPhase::evaluation);
+  try {
+    measure(moment);
+  } catch (const Interrupted&) {
+    return false;
+  }
+  return true;
+}
+
+void TrainingRun::step_once() {
+  const CollectiveLog::InPhase phase(context_.world.log(), JobPhase::step);
+  step_times_.begin();
+  const std::int64_t before = steps_done();
+  values_before_ = values();
+  try {
+    advance();
+  } catch (const Interrupted&) {
+    if (steps_done() != before) throw;
+    interrupted_ = true;
+    return;
+  }
+  step_times_.end(steps_done() - before);
+  if (steps_done() / options_.run.log_every == before / options_.run.log_every) return;
+  const auto straggler = step_times_.report(context_.world, options_.run.straggler_factor);
+  if (!straggler || !leads_) return;
+  write_metrics(straggler->scalars());
+  progress_.finish();
+  spdlog::warn("{}: step {}: {}", context_.name, steps_done(), to_string(*straggler));
+}
+
 StageStatus TrainingRun::loop() {
   store_->prepare(shards());
   began_ = Clock::now();
   std::int64_t saved_step = first_step_ > 0 ? first_step_ : -1;
   bool stopped = context_.stop.agreed(context_.world);
-  if (!stopped && first_step_ == 0) measure(Moment::before);
+  if (!stopped && first_step_ == 0) stopped = !measured(Moment::before);
   while (!stopped && steps_done() < total_steps()) {
     const std::int64_t before = steps_done();
-    advance();
-    store_->poll();
+    step_once();
+    if (interrupted_) break;
+    poll_save();
     const std::int64_t step = steps_done();
     // advance() may take several steps at once.
     const auto crossed = [&](std::int64_t every) { return every > 0 && before / every != step / every; };
-    if (crossed(options_.run.eval_every) && step < total_steps()) measure(Moment::between);
+    if (crossed(options_.run.eval_every) && step < total_steps()) stopped = !measured(Moment::between);
     if (crossed(options_.run.save_every) && step < total_steps()) {
       save();
       saved_step = step;
     }
-    stopped = context_.stop.agreed(context_.world);
+    stopped = stopped || context_.stop.agreed(context_.world);
   }
-  const bool complete = steps_done() >= total_steps();
+  bool complete = steps_done() >= total_steps();
+  if (complete) complete = measured(Moment::after);
   if (complete) {
-    measure(Moment::after);
     // A checkpoint of the last step was made behind finish().
     if (first_step_ < total_steps()) finish();
   }
   if (saved_step != steps_done()) save();
-  store_->finish();
+  finish_save();
   progress_.finish();
   conclude(complete);
   return complete ? StageStatus::complete : StageStatus::interrupted;
 }
 
+void TrainingRun::poll_save() {
+  const CollectiveLog::InPhase phase(context_.world.log(), JobPhase::saving);
+  store_->poll();
+  context_.stop.note_save(store_->statistics().save_seconds);
+}
+
+void TrainingRun::finish_save() {
+  const CollectiveLog::InPhase phase(context_.world.log(), JobPhase::saving);
+  store_->finish();
+}
+
 void TrainingRun::save() {
+  const CollectiveLog::InPhase phase(context_.world.log(), JobPhase::saving);
+  // What the last step left running may have failed on the way.
+  env_.compute->synchronize();
+  env_.comm->synchronize();
+  env_.mesh->require_healthy();
   RunState state;
   state.stage = context_.name;
   state.step = steps_done();
   state.tokens = tokens_seen();
   state.seed = options_.run.seed;
-  state.values = values();
+  state.values = interrupted_ ? values_before_ : values();
   state.config_text = context_.config_text;
   const ProcessMesh& mesh = *env_.mesh;
   state.layout_text = fmt::format("ranks {} pp {} dp {} cp {} tp {} ep {}", context_.world.size(), mesh.size(Axis::pp),

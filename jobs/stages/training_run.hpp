@@ -18,6 +18,7 @@
 #include "io/checkpoint/checkpoint_store.hpp"
 #include "io/metrics/metrics.hpp"
 #include "jobs/stage.hpp"
+#include "jobs/stages/step_times.hpp"
 #include "src/base/stopwatch.hpp"
 
 namespace athanor {
@@ -78,13 +79,21 @@ class TrainingRun {
   /// What the log says at the end: "complete" or "stopped by SIGTERM", after which step, how long.
   std::string ending(bool complete) const;
   double save_stall_seconds() const { return store_->statistics().stall_seconds; }
+  /// For measure(): whether to stop is agreed here. Collective. @throws Interrupted
+  void require_no_stop();
   /// Reads weight_shards() from what `init` names. @throws ConfigError where it names nothing; `why` ends the sentence.
   void load_init(std::span<const NamedShard> weight_shards, const std::string& why);
 
  private:
   bool load();
   StageStatus loop();
+  /// Does one advance(); where that is interrupted, the run is as before it.
+  void step_once();
+  /// measure(); false when it was interrupted.
+  bool measured(Moment moment);
   void save();
+  void poll_save();
+  void finish_save();
 
   StageContext& context_;
   const JobOptions& options_;
@@ -96,6 +105,10 @@ class TrainingRun {
   ProgressLine progress_;
   Clock::time_point began_{};
   std::int64_t first_step_ = 0;
+  StepTimes step_times_;
+  /// values() where the last advance() began, which may be interrupted after it changed them.
+  std::map<std::string, std::string> values_before_;
+  bool interrupted_ = false;
 };
 
 }  // namespace athanor

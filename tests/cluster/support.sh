@@ -32,7 +32,7 @@ submit() { # submit NAME settings...: leaves the number in $job, its log in $log
   local name=$1
   shift
   head jobs/submit.sh configs/recipes/smoke.cfg --nodes 2 --cluster configs/clusters/local_virtual.cfg --folder "$work/$name" \
-    --set program="$athanor" "$@" -- --run.steps="$steps" --run.save_every=5 --run.eval_every=0 > "$work/$name.submit" ||
+    --set program="$athanor" "$@" -- --run.steps="$steps" --run.save_every=5 --run.eval_every=0 --run.batch_limit=false > "$work/$name.submit" ||
     { cat "$work/$name.submit"; fail "submitting $name"; finish; }
   job=$(sed -n 's/^submit: job \([0-9]*\) .*/\1/p' "$work/$name.submit")
   log=$work/$name/slurm/job_$job.log

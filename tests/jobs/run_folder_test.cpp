@@ -128,13 +128,13 @@ TEST_F(RunFolders, RefuseOtherOptionsForWhatIsComplete) {
 // Promise: a signal to one rank, or the stop file, stops all ranks after the same step.
 TEST_F(RunFolders, AStopIsAgreedByAllRanks) {
   {
-    StopSignal stop(folder_ / "STOP", 0.0);
+    StopSignal stop(folder_ / "STOP", {});
     EXPECT_FALSE(stop.agreed(world_));
     if (world_.rank() == world_.size() - 1) std::raise(SIGUSR1);
     EXPECT_TRUE(stop.agreed(world_));
   }
   {
-    StopSignal stop(base_ / "STOP", 0.0);
+    StopSignal stop(base_ / "STOP", {});
     EXPECT_FALSE(stop.agreed(world_)) << "the signal of a job before";
     write(base_ / "STOP", "");
     bool stopped = false;
@@ -145,7 +145,7 @@ TEST_F(RunFolders, AStopIsAgreedByAllRanks) {
     }
     EXPECT_TRUE(stopped);
   }
-  StopSignal stop(folder_ / "STOP", 1e-9);
+  StopSignal stop(folder_ / "STOP", {1e-9, std::nullopt});
   EXPECT_TRUE(stop.agreed(world_)) << "the time limit";
 }
 
