@@ -2,7 +2,7 @@
 # How long after a signal the job is gone, in every phase: SIGUSR1 to all ranks (as mpirun and srun hand it on) at a random moment
 # of the phase, TRIES (3) times. Beside it the times that bound it: a step (of one micro-batch here), and a save.
 #   tests/bench/stop_latency.sh build/jobs/athanor > table.md
-source "$(dirname "$0")/../jobs/support.sh" "$@"
+source "$(dirname "$0")/../jobs/support.sh" "$@" || exit 1
 athanor=$(realpath "$athanor")
 export OMP_NUM_THREADS=1
 RANDOM=${SEED:-1}
@@ -35,7 +35,7 @@ kind = rl
 init = learn
 run.steps = 100
 END
-run=$work/run
+run=${work:?}/run
 ranks_of() { pgrep -f -- "^$athanor run .*--run.folder=$run( |\$)"; }
 losses() { grep -c '"loss"' "$run/stages/$1/metrics.jsonl" 2> /dev/null || true; }
 # When a phase has begun, by what it leaves.
@@ -49,7 +49,7 @@ stop_in() { # stop_in PHASE WITHIN OPTIONS...: a row; the signal comes up to WIT
   local phase=$1 within=$2 worst=0 statuses="" begin end took
   shift 2
   for _ in $(seq "$tries"); do
-    rm -rf "$run"
+    rm -rf "${run:?}"
     [ "$phase" != rollout ] || cp -r "$work/base" "$run"
     ranks 2 run --config "$work/stop.cfg" --run.folder="$run" "$@" > "$work/log" 2>&1 &
     for _ in $(seq 2000); do

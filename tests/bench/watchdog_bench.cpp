@@ -7,6 +7,7 @@
 #include <chrono>
 #include <thread>
 
+#include "parallel/host_group.hpp"
 #include "parallel/mpi/mpi_session.hpp"
 #include "parallel/watchdog.hpp"
 #include "src/base/stopwatch.hpp"

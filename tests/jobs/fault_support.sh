@@ -2,8 +2,8 @@
 # What rehearsals of faults share. Usage: source fault_support.sh "$@"; the first argument is the program.
 # Law: every rehearsal begins in a copy of one short run with good checkpoints, breaks one thing, and is judged by four questions:
 # was it named in the words wanted, was the exit status right, was it over in time with no process left, does the newest
-# checkpoint that was good before still verify. Each is a row of the table; FAULT_TABLE=FILE keeps it.
-source "$(dirname "$0")/support.sh" "$@"
+# checkpoint that was good before, or one that took its place, still verify. Each is a row of the table; FAULT_TABLE=FILE keeps it.
+source "$(dirname "${BASH_SOURCE[0]}")/support.sh" "$@" || exit 1
 athanor=$(realpath "$athanor")
 export OMP_NUM_THREADS=1
 host=$(hostname)
@@ -48,8 +48,8 @@ END
 learn() { printf '%s\n' run --config "$work/learn.cfg" --run.folder="$run" "$@"; } # the words of a job in $run, a line each
 last_checkpoint() { find "$run" -path '*/checkpoints/step_*' -maxdepth 4 -name 'step_*[0-9]' | sort | tail -n 1; }
 fresh_run() { # a copy of the base in $run, its stage not complete: it goes on after step 4
-  run=$work/run
-  rm -rf "$run"
+  run=${work:?}/run # never a folder of the system, whatever went wrong before
+  rm -rf "${run:?}"
   cp -r "$work/base" "$run"
   [ "${1:-}" = complete ] || rm "$run/recipe_state.json"
 }
@@ -69,6 +69,8 @@ judge() {
   if [ "$status" -eq 124 ] || [ "$seconds" -gt "$limit" ] || processes_left; then
     hung=$((hung + 1)) good=no
   fi
+  # Newer ones may have taken its place (run.keep_last).
+  [ -z "$checkpoint" ] || [ -d "$checkpoint" ] || checkpoint=$(last_checkpoint)
   if [ -n "$checkpoint" ] && ! "$athanor" inspect "$checkpoint" --verify=true > "$work/inspect" 2>&1; then
     keeps=no lost=$((lost + 1))
   fi

@@ -1,7 +1,7 @@
 # Promise: whatever breaks, the job ends in time with the right status (or goes on, where it can), one line names what broke and
 # where, no process is left and no good checkpoint is lost. At least 95 % of the faults below are named so; none hangs, none loses
 # a checkpoint. FAULT_TABLE=FILE writes the table (tests/bench/results has one).
-source "$(dirname "$0")/fault_support.sh" "$@"
+source "$(dirname "$0")/fault_support.sh" "$@" || exit 1
 call='[a-z_]* (of host messages )?along'
 write_recipes
 run=$work/base
@@ -106,7 +106,7 @@ if can_mount; then
   blocks=$(du -sk "$run" | cut -f 1)
   mkdir "$work/whole" && cp -r "$run/." "$work/whole"
   rehearse "full disk" 1 20 "No space left on device" with_mounts \
-    "mount -t tmpfs -o size=$((blocks + 100))k none $run && cp -r $work/whole/. $run" "${command[@]}"
+    "mount -t tmpfs -o size=$((blocks + 600))k none $run && cp -r $work/whole/. $run" "${command[@]}"
   fresh_run
   go_on
   rehearse "read-only folder" 2 20 "run.folder: .*Read-only file system" with_mounts "mount --bind $run $run && mount -o remount,bind,ro $run" "${command[@]}"

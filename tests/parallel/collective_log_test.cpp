@@ -145,7 +145,9 @@ TEST_P(CollectiveLogTest, AFaultComesInItsPhase) {
   };
   EXPECT_NO_THROW(call(JobPhase::evaluation));
   EXPECT_NO_THROW(call(JobPhase::rollout));
-  if (world.rank() == 0) EXPECT_THROW(log.set_fault(std::nullopt), ConfigError);
+  if (world.rank() == 0) {
+    EXPECT_THROW(log.set_fault(std::nullopt), ConfigError);
+  }
   EXPECT_NO_THROW(log.set_fault(parse_fault(text)));
   if (world.rank() == 0)
     EXPECT_THROW(call(JobPhase::rollout), Error);
