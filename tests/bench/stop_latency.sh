@@ -75,14 +75,13 @@ ranks 2 run --config "$work/stop.cfg" --run.folder="$work/base" --learn.run.step
   --reinforce.run.steps=1 --reinforce.rl.prompts_per_rollout=2 > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 step=$(sed -n 's/.*"stage":"learn".*"step_seconds":\([0-9.]*\).*/\1/p' "$work/base/stages/learn/metrics.jsonl" | tail -n 1)
 rm -r "$work/base/stages/reinforce"
-sed -i 's/}, *$/}/' "$work/base/recipe_state.json"
 python3 - "$work/base/recipe_state.json" << 'END'
 import json, sys
 state = json.load(open(sys.argv[1]))
 state["complete"] = [entry for entry in state["complete"] if entry["stage"] == "learn"]
 json.dump(state, open(sys.argv[1], "w"))
 END
-echo "A step of one micro-batch takes $step s; 2 ranks on $(nproc) cores; worst of $tries tries each."
+echo "A step of one micro-batch takes $step s; 2 ranks on $(nproc --all) cores; worst of $tries tries each."
 echo
 echo "| phase | seconds from the signal to the end | exit statuses |"
 echo "|---|--:|---|"
