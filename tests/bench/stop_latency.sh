@@ -53,7 +53,7 @@ stop_in() { # stop_in PHASE WITHIN OPTIONS...: a row; the signal comes up to WIT
     [ "$phase" != rollout ] || cp -r "$work/base" "$run"
     ranks 2 run --config "$work/stop.cfg" --run.folder="$run" "$@" > "$work/log" 2>&1 &
     for _ in $(seq 2000); do
-      "in_$phase" && break
+      if "in_$phase" || ! kill -0 %% 2> /dev/null; then break; fi
       sleep 0.02
     done
     sleep "$(printf '%d.%d' $((RANDOM % within / 10)) $((RANDOM % 10)))"
@@ -85,8 +85,8 @@ echo "A step of one micro-batch takes $step s; 2 ranks on $(nproc --all) cores; 
 echo
 echo "| phase | seconds from the signal to the end | exit statuses |"
 echo "|---|--:|---|"
-big='generated:tasks(arithmetic:level=1:language=symbols, bytes=20000000)'
-stop_in tokenizer 20 --data.train="$big" --data.tokenizer=bpe:270
+big='generated:tasks(arithmetic:level=1:language=symbols, bytes=6000000)'
+stop_in tokenizer 20 --data.train="$big" --data.tokenizer=bpe:272
 stop_in data 20 --data.train="$big"
 stop_in training 20
 stop_in evaluation 10 --run.eval_every=1
