@@ -39,9 +39,9 @@ run=${work:?}/run
 ranks_of() { pgrep -f -- "^$athanor run .*--run.folder=$run( |\$)"; }
 losses() { grep -c '"loss"' "$run/stages/$1/metrics.jsonl" 2> /dev/null || true; }
 # When a phase has begun, by what it leaves.
-in_data() { [ -n "$(find "$run/stages/learn/data" -name '*.txt' 2> /dev/null)" ]; }
+in_data() { [ -n "$(find "$run/stages/learn/data" -name 'tasks-*' 2> /dev/null)" ]; }
 in_tokenizer() { in_data && [ ! -e "$run/tokenizer.json" ]; }
-in_training() { [ "$(losses learn)" -ge 2 ]; }
+in_training() { [ "$(losses learn)" -ge 2 ] 2> /dev/null; }
 in_rollout() { grep -q 'reinforce: .*on arithmetic' "$work/log"; }
 in_saving() { [ -n "$(find "$run/stages/learn/checkpoints" -name '*.tmp' 2> /dev/null)" ]; }
 
@@ -52,7 +52,7 @@ stop_in() { # stop_in PHASE WITHIN OPTIONS...: a row; the signal comes up to WIT
     rm -rf "${run:?}"
     [ "$phase" != rollout ] || cp -r "$work/base" "$run"
     ranks 2 run --config "$work/stop.cfg" --run.folder="$run" "$@" > "$work/log" 2>&1 &
-    for _ in $(seq 2000); do
+    for _ in $(seq 700); do
       if "in_$phase" || ! kill -0 %% 2> /dev/null; then break; fi
       sleep 0.02
     done
@@ -69,7 +69,7 @@ stop_in() { # stop_in PHASE WITHIN OPTIONS...: a row; the signal comes up to WIT
   done
   printf '| %s | %s |%s |\n' "$phase" "$(printf '%d.%03d' $((worst / 1000)) $((worst % 1000)))" "$statuses"
 }
-in_evaluation() { [ "$(losses learn)" -ge 1 ]; }
+in_evaluation() { [ "$(losses learn)" -ge 1 ] 2> /dev/null; }
 
 ranks 2 run --config "$work/stop.cfg" --run.folder="$work/base" --learn.run.steps=6 --learn.data.held_out_fraction=0 \
   --reinforce.run.steps=1 --reinforce.rl.prompts_per_rollout=2 > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
@@ -85,7 +85,7 @@ echo "A step of one micro-batch takes $step s; 2 ranks on $(nproc --all) cores; 
 echo
 echo "| phase | seconds from the signal to the end | exit statuses |"
 echo "|---|--:|---|"
-big='generated:tasks(arithmetic:level=1:language=symbols, bytes=6000000)'
+big='generated:tasks(arithmetic:level=1:language=symbols, bytes=20000000)'
 stop_in tokenizer 20 --data.train="$big" --data.tokenizer=bpe:272
 stop_in data 20 --data.train="$big"
 stop_in training 20
