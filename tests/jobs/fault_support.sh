@@ -3,12 +3,14 @@
 # Law: every rehearsal begins in a copy of one short run with good checkpoints, breaks one thing, and is judged by four questions:
 # was it named in the words wanted, was the exit status right, was it over in time with no process left, does the newest
 # checkpoint that was good before, or one that took its place, still verify. Each is a row of the table; FAULT_TABLE=FILE keeps it.
+# FAULT_PART=1/2 rehearses the first of every two, 2/2 the second: they mostly wait, so two halves run beside each other.
 source "$(dirname "${BASH_SOURCE[0]}")/support.sh" "$@" || exit 1
 athanor=$(realpath "$athanor")
 export OMP_NUM_THREADS=1
 host=$(hostname)
 rows=$work/rows
-rehearsed=0 named=0 hung=0 lost=0 skipped=0
+part=${FAULT_PART:-1/1}
+asked=0 rehearsed=0 named=0 hung=0 lost=0 skipped=0
 : > "$rows"
 
 # Two stages at the smallest size: `learn` of 4 steps, with a checkpoint at 2 and at 4, and `reinforce`.
@@ -81,16 +83,20 @@ judge() {
   fi
   printf '| %d | %s | %s | %s | %s | %s |\n' "$rehearsed" "$fault" "${found:-(not named)}" "$status" "$seconds" "$keeps" >> "$rows"
 }
-# rehearse FAULT STATUS LIMIT WORDS COMMAND...: runs COMMAND and judges it. $checkpoint, a good one, must outlive it.
+# rehearse FAULT STATUS LIMIT WORDS COMMAND...: runs COMMAND and judges it. $checkpoint, a good one, must outlive it. Its status says
+# whether this part rehearses it.
 rehearse() {
   local fault=$1 wanted=$2 limit=$3 words=$4 begin
   shift 4
+  asked=$((asked + 1))
+  [ $((asked % ${part#*/})) -eq $((${part%/*} % ${part#*/})) ] || return 1
   checkpoint=$(last_checkpoint)
   begin=$SECONDS
   "$@" > "$work/log" 2>&1
   status=$?
   seconds=$((SECONDS - begin))
   judge "$fault" "$wanted" "$limit" "$words"
+  return 0
 }
 skip() { # skip FAULT WHY
   skipped=$((skipped + 1))

@@ -70,9 +70,10 @@ fresh_run
 rehearse "loss of one rank is no number" 1 20 "step 6: loss .*nothing was updated.* Rank 1 \($host\): loss nan" \
   break_job 2 --parallel.fault=nan@rank=1:step=6
 fresh_run
-rehearse "slow rank" 0 25 "rank 1 \($host\) takes .* s a step by itself, .* times the median" break_job 2 --learn.run.steps=8 \
-  --parallel.fault=delay@rank=1:axis=data:step=5:seconds=0.2
-grep -q '"straggler/rank":1' "$run/stages/learn/metrics.jsonl" || fail "the straggler is not in metrics.jsonl"
+if rehearse "slow rank" 0 25 "rank 1 \($host\) takes .* s a step by itself, .* times the median" break_job 2 --learn.run.steps=8 \
+  --parallel.fault=delay@rank=1:axis=data:step=5:seconds=0.2; then
+  grep -q '"straggler/rank":1' "$run/stages/learn/metrics.jsonl" || fail "the straggler is not in metrics.jsonl"
+fi
 
 fresh_run
 SLURM_JOB_END_TIME=$(($(date +%s) + 9)) rehearse "end of the Slurm job" 75 9 "stopped by the end of the Slurm job" break_job 2
@@ -86,7 +87,7 @@ damage() { # damage WHAT COMMAND WORDS: the newest checkpoint is damaged; the on
   (cd "$run/stages/learn/checkpoints/step_00000004" && eval "$2")
   go_on
   checkpoint_before=$run/stages/learn/checkpoints/step_00000002
-  rehearse "$1" 0 20 "checkpoint step_00000004 is skipped.*$3" "${command[@]}"
+  rehearse "$1" 0 20 "checkpoint step_00000004 is skipped.*$3" "${command[@]}" || return 0
   "$athanor" inspect "$checkpoint_before" --verify=true > /dev/null 2>&1 || fail "$1: the checkpoint before is gone"
 }
 # shellcheck disable=SC2016
