@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "jobs/batch_job.hpp"
+#include "io/trace/chrome_trace.hpp"
 #include "jobs/report/report.hpp"
 #include "jobs/run_tokenizer.hpp"
 #include "jobs/same_run.hpp"
@@ -54,6 +55,8 @@ StageStatus run_recipe(const Configuration& configuration, const std::string& de
     configuration.validate(name);
     const JobOptions options = configuration.job(name);
     options.optimizer.validate(options.data.batch_sequences);
+    (void)parse_step_range(options.run.trace_step,
+                           "run.trace_step (from " + configuration.origin("run.trace_step", name) + ")");
     try {
       (void)device_from_string(options.run.device);
     } catch (const ConfigError& error) {

@@ -17,6 +17,7 @@ TrainingRun::TrainingRun(StageContext& context)
       env_(context.environment),
       folder_(context.folder.stage(context.name)),
       leads_(context.world.rank() == 0),
+      trace_(options_.run.trace_step, folder_, env_, context.world),
       step_times_(context.world.log()) {}
 
 StageStatus TrainingRun::run() {
@@ -61,6 +62,7 @@ void TrainingRun::require_no_stop() {
 
 bool TrainingRun::measured(Moment moment) {
   const CollectiveLog::InPhase phase(context_.world.log(), JobPhase::evaluation);
+  const Span span(SpanKind::step, "measure");
   try {
     measure(moment);
   } catch (const Interrupted&) {
@@ -98,6 +100,7 @@ StageStatus TrainingRun::loop() {
   if (!stopped && first_step_ == 0) stopped = !measured(Moment::before);
   while (!stopped && steps_done() < total_steps()) {
     const std::int64_t before = steps_done();
+    trace_.before(before + 1);
     step_once();
     if (interrupted_) break;
     poll_save();
@@ -109,6 +112,7 @@ StageStatus TrainingRun::loop() {
       save();
       saved_step = step;
     }
+    trace_.after(step);
     stopped = stopped || context_.stop.agreed(context_.world);
   }
   bool complete = steps_done() >= total_steps();
@@ -119,6 +123,7 @@ StageStatus TrainingRun::loop() {
   }
   if (saved_step != steps_done()) save();
   finish_save();
+  trace_.finish(steps_done());
   progress_.finish();
   conclude(complete);
   return complete ? StageStatus::complete : StageStatus::interrupted;

@@ -19,6 +19,7 @@
 #include "io/metrics/metrics.hpp"
 #include "jobs/stage.hpp"
 #include "jobs/stages/step_times.hpp"
+#include "jobs/stages/step_trace.hpp"
 #include "src/base/stopwatch.hpp"
 
 namespace athanor {
@@ -100,6 +101,7 @@ class TrainingRun {
   Environment& env_;
   std::filesystem::path folder_;
   bool leads_;
+  StepTrace trace_;  ///< before the store, whose thread it watches
   std::unique_ptr<CheckpointStore> store_;
   std::optional<MetricsFile> metrics_;
   ProgressLine progress_;
