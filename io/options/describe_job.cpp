@@ -48,6 +48,9 @@ void describe(OptionTable& table, RunOptions& run) {
             "record what every rank does in this step of each training stage, or in these: STAGE/traces/step_N.json, "
             "for chrome://tracing and ui.perfetto.dev. On a GPU the trace takes times in the streams, which slows the "
             "step; empty: none");
+  table.add(
+      "tensorboard", run.tensorboard,
+      "write metrics and completions also as TensorBoard's event files, for `tensorboard --logdir FOLDER/tensorboard`");
 }
 
 void describe(OptionTable& table, DataOptions& data) {

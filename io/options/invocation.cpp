@@ -13,11 +13,15 @@ namespace po = boost::program_options;
 Invocation parse_invocation(const std::vector<std::string>& words, const CommandLineForm& form) {
   const std::string& positional_key = form.positional_key;
   std::vector<std::string> known;
-  for (const OptionTable* table : form.options)
-    for (const auto& row : table->rows()) known.push_back(row.key);
   po::options_description grammar;
   grammar.add_options()("help,h", "")("config", po::value<std::string>());
-  for (const std::string& key : known) grammar.add_options()(key.c_str(), po::value<std::string>());
+  for (const OptionTable* table : form.options)
+    for (const auto& row : table->rows()) {
+      known.push_back(row.key);
+      auto* value = po::value<std::string>();
+      if (row.unit == kSwitchUnit) value->implicit_value("true");  // --follow is --follow=true
+      grammar.add_options()(row.key.c_str(), value);
+    }
   po::positional_options_description positions;
   positions.add(positional_key.empty() ? "(word)" : positional_key.c_str(), -1);
 

@@ -31,7 +31,8 @@ StageStatus TrainingRun::run() {
                                              CheckpointStore::Options{.keep_last = options_.run.keep_last});
   const bool resumed = load();
   first_step_ = steps_done();
-  if (leads_) metrics_.emplace(folder_ / "metrics.jsonl", first_step_);
+  if (leads_) metrics_.emplace(folder_ / "metrics.jsonl", first_step_, context_.event_folder());
+  if (leads_) write_stage_goal(folder_, {total_steps(), "steps"});
   describe(resumed);
   const StageStatus status = loop();
   progress_.finish();
@@ -157,6 +158,10 @@ void TrainingRun::save() {
   state.layout_text = fmt::format("ranks {} pp {} dp {} cp {} tp {} ep {}", context_.world.size(), mesh.size(Axis::pp),
                                   mesh.size(Axis::dp), mesh.size(Axis::cp), mesh.size(Axis::tp), mesh.size(Axis::ep));
   store_->save(state, shards(), *env_.compute);
+}
+
+void TrainingRun::write_text(std::int64_t step, std::string_view tag, std::string_view text) {
+  if (metrics_) metrics_->write_text(step, tag, text);
 }
 
 void TrainingRun::write_metrics(std::span<const Scalar> scalars) {

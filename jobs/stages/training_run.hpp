@@ -73,6 +73,8 @@ class TrainingRun {
   ProgressLine& progress() { return progress_; }
   /// Writes a line of metrics.jsonl (on rank 0).
   void write_metrics(std::span<const Scalar> scalars);
+  /// Markdown to read beside the metrics, for TensorBoard alone (on rank 0).
+  void write_text(std::int64_t step, std::string_view tag, std::string_view text);
   /// Whether the step just done is one the batch log shows.
   bool is_logged() const;
   std::string time_left() const;
