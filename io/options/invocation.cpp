@@ -12,6 +12,7 @@ namespace po = boost::program_options;
 
 Invocation parse_invocation(const std::vector<std::string>& words, const CommandLineForm& form) {
   const std::string& positional_key = form.positional_key;
+  constexpr const char* kAlone = "true";  // --follow is --follow=true
   std::vector<std::string> known;
   po::options_description grammar;
   grammar.add_options()("help,h", "")("config", po::value<std::string>());
@@ -19,7 +20,7 @@ Invocation parse_invocation(const std::vector<std::string>& words, const Command
     for (const auto& row : table->rows()) {
       known.push_back(row.key);
       auto* value = po::value<std::string>();
-      if (row.unit == kSwitchUnit) value->implicit_value("true");  // --follow is --follow=true
+      if (row.unit == kSwitchUnit) value->implicit_value(kAlone);
       grammar.add_options()(row.key.c_str(), value);
     }
   po::positional_options_description positions;
@@ -54,7 +55,9 @@ Invocation parse_invocation(const std::vector<std::string>& words, const Command
       throw ConfigError(fmt::format("{}: this command has no option --{}; the nearest it has is --{}", kCommandLine,
                                     option.string_key, nearest_key(option.string_key, known)));
     } else {
-      invocation.assignments.push_back({option.string_key, option.value.empty() ? "" : option.value.front(),
+      // The grammar lets nothing but a switch stand without a value.
+      const std::string alone = option.unregistered ? "" : kAlone;
+      invocation.assignments.push_back({option.string_key, option.value.empty() ? alone : option.value.front(),
                                         kCommandLine, std::numeric_limits<int>::max(), 0});
     }
   }
