@@ -11,7 +11,7 @@ for _ in $(seq 300); do
   [ -s "$work/watched/config.resolved.cfg" ] && break
   sleep 0.05
 done
-timeout 120 "$athanor" report "$work/watched" --follow --interval=0.05 > "$work/followed" 2>&1 || { cat "$work/followed"; fail "report --follow"; }
+timeout 120 "$athanor" report --follow "$work/watched" --interval=0.05 > "$work/followed" 2>&1 || { cat "$work/followed"; fail "report --follow"; }
 wait $job || { cat "$work/log"; fail "the run that is watched"; }
 [ "$(content_hash "$work/plain")" = "$(content_hash "$work/watched")" ] || fail "watching changed the weights"
 
