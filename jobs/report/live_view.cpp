@@ -93,7 +93,9 @@ double last_step(const StageRecord& stage) {
   return step;
 }
 
+/// Empty for a stage that counts none.
 std::string steps_text(const LiveRecord& record) {
+  if (record.stage()->metrics.empty() && record.goal.total == 0) return "";
   const double step = last_step(*record.stage());
   const std::string unit = record.goal.unit.empty() ? "step" : record.goal.unit.substr(0, record.goal.unit.size() - 1);
   return record.goal.total > 0 ? fmt::format("{} {:.0f}/{}", unit, step, record.goal.total)
@@ -129,7 +131,9 @@ void add_stage(const LiveRecord& record, const LiveLook& look, std::vector<std::
     if (is_shown(followed, stage))
       lines.push_back(fmt::format("{:<9} {:>9} {:<8} {}", followed.label, value_text(*stage.last(followed.metric)),
                                   followed.unit, sparkline(stage.metrics.at(followed.metric), kCurveWidth)));
-  if (const auto held_out = headlines(stage); !held_out.empty()) {
+  const auto held = stage.metrics.lower_bound("held_out/");
+  if (held != stage.metrics.end() && held->first.starts_with("held_out/")) {
+    const auto held_out = headlines(stage);
     std::string text;
     for (const std::string& line : held_out) text += (text.empty() ? "" : ", ") + line;
     lines.push_back(text);
