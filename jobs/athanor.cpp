@@ -16,6 +16,7 @@
 #include "parallel/watchdog.hpp"
 #include "src/base/error.hpp"
 #ifdef ATHANOR_WITH_CUDA
+#include "src/backend/cuda/nvtx_spans.hpp"
 #include "src/backend/cuda/offer_devices.hpp"
 #endif
 
@@ -91,6 +92,7 @@ int guarded(const std::vector<std::string>& words) {
   const Watchdog watchdog(log, world.host_name(), StopSignal::asked_to_end);
   try {
 #ifdef ATHANOR_WITH_CUDA
+    cuda::show_spans_to_profiler();
     cuda::offer_devices();
 #endif
     return dispatch(words, world);

@@ -1,6 +1,7 @@
 #include "jobs/run_folder.hpp"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -23,9 +24,11 @@ using nlohmann::json;
 RunFolder::RunFolder(std::filesystem::path path, bool start_over, HostGroup& ranks)
     : path_(std::move(path)), rank_(ranks.rank()) {
   std::string state;
+  job_ = running_job(ranks.host_name(), ranks.size());
   on_first_rank(ranks, [&] {
     try {
       open_on_rank_0(start_over);
+      write_job_state(path_, job_);
     } catch (const std::filesystem::filesystem_error& error) {
       throw ConfigError(std::string("run.folder: ") + error.what());
     }
@@ -90,6 +93,17 @@ void RunFolder::lock_folder() {
 
 RunFolder::~RunFolder() {
   if (lock_ >= 0) ::close(lock_);
+}
+
+void RunFolder::end_job(JobState::Is is, const std::string& why) {
+  job_.is = is;
+  job_.why = why;
+  if (rank_ != 0) return;
+  try {
+    write_job_state(path_, job_);
+  } catch (const DataError& error) {
+    spdlog::warn("{}", error.what());  // who looks from elsewhere learns it later; how the job ends it does not change
+  }
 }
 
 void RunFolder::mark_complete(const std::string& stage, const std::map<std::string, std::string>& summary) {

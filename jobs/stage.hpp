@@ -28,6 +28,11 @@ struct StageContext {
   StopSignal& stop;
   /// Filled by the stage: its row of summary.md.
   std::map<std::string, std::string> summary;
+
+  /// Where this stage's event files lie; empty where nobody asked for them (run.tensorboard).
+  std::filesystem::path event_folder() const {
+    return options.run.tensorboard ? folder.path() / "tensorboard" / name : std::filesystem::path();
+  }
 };
 
 class Stage {

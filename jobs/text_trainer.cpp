@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "src/base/error.hpp"
+#include "src/base/span.hpp"
 
 namespace athanor {
 
@@ -66,6 +67,7 @@ void TextTrainer::start_from_weights() {
 std::int64_t TextTrainer::batch_sequences() const { return ramp_.sequences(tokens_seen_); }
 
 void TextTrainer::build_micro_batches(std::int64_t sequences) {
+  const Span span(SpanKind::data, "micro-batches");
   const std::int64_t ranks = env_.mesh->size(Axis::dp), rank = env_.mesh->coord(Axis::dp);
   const std::int64_t first = sequences * rank / ranks, last = sequences * (rank + 1) / ranks;
   const std::int64_t most =

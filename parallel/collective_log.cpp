@@ -177,7 +177,10 @@ CollectiveLog::InPhase::~InPhase() {
   if (log_ != nullptr && std::uncaught_exceptions() == exceptions_) log_->change_phase(before_);
 }
 
-CollectiveLog::Call::Call(CollectiveLog* log, const CollectiveCall& call) : log_(log) {
+CollectiveLog::Call::Call(CollectiveLog* log, const CollectiveCall& call)
+    : log_(log),
+      span_(SpanKind::communication, to_string(call.operation), call.group,
+            {{"number", call.number}, {"host_message", call.of_tensors ? 0 : 1}}) {
   if (log_ != nullptr) log_->begin(call);
 }
 

@@ -21,6 +21,7 @@
 #include "parallel/fault.hpp"
 #include "parallel/job_phase.hpp"
 #include "src/base/dtype.hpp"
+#include "src/base/span.hpp"
 
 namespace athanor {
 
@@ -93,7 +94,7 @@ class CollectiveLog {
 
   // ---- written by the main thread
 
-  /// Marks a call for as long as it lives; does nothing where `log` is null.
+  /// Marks a call for as long as it lives, for `log` unless it is null, and as a span.
   class Call {
    public:
     /// @throws Error when a fault is due here.
@@ -104,6 +105,7 @@ class CollectiveLog {
 
    private:
     CollectiveLog* log_;
+    Span span_;
   };
   /// The same in two parts, for work that a stream runs later.
   void begin(const CollectiveCall& call);

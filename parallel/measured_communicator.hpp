@@ -1,4 +1,5 @@
-// A Communicator that adds up the time its calls take on the calling thread and records which one is under way. Law of
+// A Communicator that adds up the time its calls take on the calling thread, records which one is under way and shows
+// each as a span to who watches. Law of
 // time: where a stream runs at once (the CPU) that is what communication costs, waiting for the others included; where
 // it does not, it is what enqueuing costs. The record follows the stream and names the call that runs; with records
 // kept at the call (a GPU, whose streams run host work on a thread of their own, while records have one writer) it
@@ -12,6 +13,7 @@
 
 #include "parallel/collective_log.hpp"
 #include "src/backend/communicator.hpp"
+#include "src/backend/stream_span.hpp"
 
 namespace athanor {
 
@@ -31,32 +33,32 @@ class MeasuredCommunicator final : public Communicator {
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
   void all_reduce(Tensor inout, ReduceOp op, Stream& stream) override {
-    const Guard guard(*this, stream, call(Operation::all_reduce, inout));
+    const Guard guard(*this, stream, call(Operation::all_reduce, inout), inout.bytes());
     inner_.all_reduce(std::move(inout), op, stream);
   }
   void reduce_scatter(Tensor out, const Tensor& in, ReduceOp op, Stream& stream) override {
-    const Guard guard(*this, stream, call(Operation::reduce_scatter, in));
+    const Guard guard(*this, stream, call(Operation::reduce_scatter, in), in.bytes());
     inner_.reduce_scatter(std::move(out), in, op, stream);
   }
   void all_gather(Tensor out, const Tensor& in, Stream& stream) override {
-    const Guard guard(*this, stream, call(Operation::all_gather, in));
+    const Guard guard(*this, stream, call(Operation::all_gather, in), in.bytes());
     inner_.all_gather(std::move(out), in, stream);
   }
   void all_to_all_v(Tensor out, std::span<const std::int64_t> recv_rows, const Tensor& in,
                     std::span<const std::int64_t> send_rows, Stream& stream) override {
-    const Guard guard(*this, stream, call(Operation::all_to_all_v, in));
+    const Guard guard(*this, stream, call(Operation::all_to_all_v, in), in.bytes());
     inner_.all_to_all_v(std::move(out), recv_rows, in, send_rows, stream);
   }
   void broadcast(Tensor inout, int root, Stream& stream) override {
-    const Guard guard(*this, stream, call(Operation::broadcast, inout));
+    const Guard guard(*this, stream, call(Operation::broadcast, inout), inout.bytes());
     inner_.broadcast(std::move(inout), root, stream);
   }
   void exchange(std::span<const P2p> messages, Stream& stream) override {
-    const Guard guard(*this, stream, call(Operation::exchange, messages));
+    const Guard guard(*this, stream, call(Operation::exchange, messages), bytes_of(messages));
     inner_.exchange(messages, stream);
   }
   Ticket start_exchange(std::span<const P2p> messages, Stream& stream) override {
-    const Guard guard(*this, stream, call(Operation::start_exchange, messages));
+    const Guard guard(*this, stream, call(Operation::start_exchange, messages), bytes_of(messages));
     const Ticket first = inner_.start_exchange(messages, stream);
     for (std::size_t i = 0; i < messages.size(); ++i) {
       const Ticket ticket = first + static_cast<Ticket>(i);
@@ -73,11 +75,11 @@ class MeasuredCommunicator final : public Communicator {
       finish.count = message.count;
       finish.peer = message.peer;
     }
-    const Guard guard(*this, stream, finish);
+    const Guard guard(*this, stream, finish, static_cast<std::size_t>(finish.count) * size_bytes(finish.dtype));
     inner_.finish_receive(ticket, stream);
   }
   void finish_sends(Stream& stream) override {
-    const Guard guard(*this, stream, call(Operation::finish_sends, std::span<const P2p>{}));
+    const Guard guard(*this, stream, call(Operation::finish_sends, std::span<const P2p>{}), 0);
     inner_.finish_sends(stream);
   }
 
@@ -93,7 +95,12 @@ class MeasuredCommunicator final : public Communicator {
   /// Times a call, and marks it in the log where the stream does it.
   class Guard {
    public:
-    Guard(MeasuredCommunicator& owner, Stream& stream, const CollectiveCall& call) : owner_(owner), stream_(stream) {
+    /// @param bytes  of all messages of the call.
+    Guard(MeasuredCommunicator& owner, Stream& stream, const CollectiveCall& call, std::size_t bytes)
+        : owner_(owner),
+          stream_(stream),
+          span_(&stream, SpanKind::communication, to_string(call.operation), call.group,
+                {{"bytes", static_cast<std::int64_t>(bytes)}, {"number", call.number}, {"peer", call.peer}}) {
       if (owner_.log_ == nullptr) return;
       if (owner_.record_at_call_)
         owner_.log_->begin(call);
@@ -112,6 +119,7 @@ class MeasuredCommunicator final : public Communicator {
    private:
     MeasuredCommunicator& owner_;
     Stream& stream_;
+    StreamSpan span_;  ///< closed last: what the log marks lies in it
     std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   };
 
@@ -122,6 +130,11 @@ class MeasuredCommunicator final : public Communicator {
             .dtype = tensor.dtype(),
             .count = tensor.numel(),
             .members = members_};
+  }
+  static std::size_t bytes_of(std::span<const P2p> messages) {
+    std::size_t bytes = 0;
+    for (const P2p& message : messages) bytes += message.tensor.bytes();
+    return bytes;
   }
   /// The first message stands for all.
   CollectiveCall call(Operation operation, std::span<const P2p> messages) {

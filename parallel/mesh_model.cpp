@@ -45,6 +45,7 @@ MeshModel::MeshModel(Backend& ops, ProcessMesh& mesh, const MeshModelOptions& op
         NodeMap::gather(mesh.host(Axis::ep), mesh.coord(Axis::world), options_.ranks_per_node));
     placement = ExpertPlacement::contiguous(config.num_routed_experts, mesh.size(Axis::ep));
     warning_ = spread_groups(config, placement, *nodes);
+    expert_rows_ = ops.make_stream();
   }
   const bool embedding_is_shared =
       chunk_rank.front() != chunk_rank.back() && (config.head_is_embedding() || config.mtp_depth > 0);
@@ -57,7 +58,7 @@ MeshModel::MeshModel(Backend& ops, ProcessMesh& mesh, const MeshModelOptions& op
       part.make_dispatcher = [&](const std::string& layer) {
         const auto placed = options_.placements.find(layer);
         const ExpertPlacement& chosen = placed == options_.placements.end() ? placement : placed->second;
-        return std::make_unique<AllToAllDispatcher>(mesh.along(Axis::ep), *nodes, chosen);
+        return std::make_unique<AllToAllDispatcher>(mesh.along(Axis::ep), *nodes, chosen, ops, *expert_rows_);
       };
     part.embedding_of = embedding_of;
     part.embedding_is_shared = embedding_is_shared;

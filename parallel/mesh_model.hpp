@@ -88,6 +88,7 @@ class MeshModel {
   std::string warning_;
   int num_chunks_ = 1;
   std::vector<int> chunk_ids_;
+  std::unique_ptr<Stream> expert_rows_;  ///< on their way to experts of other ranks; null: there are none
   std::vector<std::unique_ptr<Transformer>> parts_;
 };
 

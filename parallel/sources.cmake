@@ -2,6 +2,7 @@
 target_compile_definitions(athanor_parallel PUBLIC OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/agreement.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/clock_offset.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_check.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_log.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/build_identity.cpp

@@ -8,6 +8,7 @@
 #include <limits>
 #include <sstream>
 
+#include "src/backend/stream_span.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
@@ -63,13 +64,17 @@ void TrainStep::start() {
 
 StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micro_batches) {
   const CollectiveLog::Step record(mesh_.host(Axis::world).log(), plan.step);
+  const Span span(SpanKind::step, "train step", {}, {{"step", plan.step}});
   std::int64_t own_tokens = 0;
   for (const MicroBatch& batch : micro_batches) own_tokens += batch.num_sequences * batch.tokens_per_sequence;
 
   run_micro_batches(micro_batches);
   reducer_.finish(compute_, comm_);
-  ops_.fill(squared_norm_1_, 0.0, compute_);
-  add_squared_norm(ops_, store_, slices_, squared_norm_1_, compute_);
+  {
+    const StreamSpan norm(&compute_, SpanKind::optimizer, "gradient norm");
+    ops_.fill(squared_norm_1_, 0.0, compute_);
+    add_squared_norm(ops_, store_, slices_, squared_norm_1_, compute_);
+  }
   read_sums(plan.step, own_tokens);
   mesh_.require_healthy();
 
@@ -99,6 +104,7 @@ StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micr
   result.clipped = clip > 0.0 && result.grad_norm > clip;
   if (result.skipped) return result;
 
+  const StreamSpan update(&compute_, SpanKind::optimizer, "update");
   optimizer_.step(plan.lr, ++num_updates_, result.clipped ? clip / result.grad_norm : 1.0, compute_, comm_);
   if (plan.bias_speed != 0.0) update_router_biases(plan.bias_speed);
   return result;
@@ -117,8 +123,11 @@ PipelineRunner& TrainStep::runner_for(std::size_t num_micro_batches) {
 }
 
 void TrainStep::run_micro_batches(std::span<const MicroBatch> micro_batches) {
-  store_.zero_gradients(compute_);
-  for (ModelChunk* chunk : own_chunks_) zero_sums(chunk->sums(), ops_, compute_);
+  {
+    const StreamSpan span(&compute_, SpanKind::optimizer, "zero gradients");
+    store_.zero_gradients(compute_);
+    for (ModelChunk* chunk : own_chunks_) zero_sums(chunk->sums(), ops_, compute_);
+  }
   const std::uint64_t epoch = new_weights_epoch();
   const auto context_of = [this, epoch](const MicroBatch& batch, bool completes_gradients) {
     ExecContext ctx{ops_, compute_, comm_, batch, dtype_, true};
@@ -131,6 +140,7 @@ void TrainStep::run_micro_batches(std::span<const MicroBatch> micro_batches) {
 }
 
 void TrainStep::read_sums(std::int64_t step, std::int64_t own_tokens) {
+  const Span span(SpanKind::optimizer, "wait for the sums of the step");
   // Accumulated in f64 but for the balance loss, which is in the accumulation type.
   struct Read {
     double loss = 0.0, mtp_loss = 0.0, balance_loss = 0.0;

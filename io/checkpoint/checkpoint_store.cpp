@@ -14,6 +14,7 @@
 #include "io/checkpoint/slow_disk.hpp"
 #include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
+#include "src/base/span.hpp"
 
 namespace athanor {
 namespace {
@@ -108,6 +109,7 @@ void CheckpointStore::run_work() {
 }
 
 void CheckpointStore::wait_for_work() {
+  const Span span(SpanKind::checkpoint, "wait for the writer");
   std::unique_lock lock(mutex_);
   wake_.wait(lock, [this] { return done_; });
 }
@@ -137,6 +139,7 @@ void CheckpointStore::prepare(std::span<const NamedShard> shards) {
 }
 
 void CheckpointStore::take_snapshot(std::span<const NamedShard> shards, Stream& stream) {
+  const Span span(SpanKind::checkpoint, "snapshot");
   bytes_ = 0;
   for (const NamedShard& shard : shards) {
     if (!is_written(shard)) continue;
@@ -157,6 +160,7 @@ void CheckpointStore::take_snapshot(std::span<const NamedShard> shards, Stream& 
 }
 
 void CheckpointStore::save(const RunState& state, std::span<const NamedShard> shards, Stream& stream) {
+  const Span span(SpanKind::checkpoint, "save", {}, {{"step", state.step}});
   double waited = 0.0;
   {
     const StallTimer timer(waited);
@@ -178,6 +182,7 @@ void CheckpointStore::save(const RunState& state, std::span<const NamedShard> sh
   }).raise();
   stage_ = Stage::writing;
   start([this] {
+    const Span span(SpanKind::checkpoint, "write shard");
     write_seconds_ = 0.0;
     const StallTimer writing(write_seconds_);
     if (ranks_.log() != nullptr) ranks_.log()->before_writing();
@@ -186,6 +191,7 @@ void CheckpointStore::save(const RunState& state, std::span<const NamedShard> sh
 }
 
 void CheckpointStore::commit(const std::vector<std::string>& entries) {
+  const Span span(SpanKind::checkpoint, "commit");
   Manifest manifest{state_, {}};
   for (const std::string& entry : entries) manifest.files.push_back(file_from_json(entry));
   for (const ManifestFile& file : manifest.files) {

@@ -44,6 +44,13 @@ void describe(OptionTable& table, RunOptions& run) {
             kPositive);
   table.add("straggler_factor", run.straggler_factor, "times",
             "the median of all ranks' own time a step (waiting left out): a rank above it is named; 0: none is");
+  table.add("trace_step", run.trace_step, "N|N-M",
+            "record what every rank does in this step of each training stage, or in these: STAGE/traces/step_N.json, "
+            "for chrome://tracing and ui.perfetto.dev. On a GPU the trace takes times in the streams, which slows the "
+            "step; empty: none");
+  table.add(
+      "tensorboard", run.tensorboard,
+      "write metrics and completions also as TensorBoard's event files, for `tensorboard --logdir FOLDER/tensorboard`");
 }
 
 void describe(OptionTable& table, DataOptions& data) {

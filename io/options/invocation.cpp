@@ -4,27 +4,46 @@
 
 #include <boost/program_options.hpp>
 #include <limits>
+#include <set>
 
 #include "src/base/error.hpp"
 
 namespace athanor {
 namespace po = boost::program_options;
 
+namespace {
+
+/// Writes out a switch that stands alone: --follow is --follow=true, also before a word. Boost's implicit values would
+/// take that word.
+std::vector<std::string> with_switches_on(std::vector<std::string> words, const std::set<std::string>& switches) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const bool has_value = i + 1 < words.size() && (words[i + 1] == "true" || words[i + 1] == "false");
+    if (switches.contains(words[i]) && !has_value) words[i] += "=true";
+  }
+  return words;
+}
+
+}  // namespace
+
 Invocation parse_invocation(const std::vector<std::string>& words, const CommandLineForm& form) {
   const std::string& positional_key = form.positional_key;
   std::vector<std::string> known;
-  for (const OptionTable* table : form.options)
-    for (const auto& row : table->rows()) known.push_back(row.key);
+  std::set<std::string> switches;
   po::options_description grammar;
   grammar.add_options()("help,h", "")("config", po::value<std::string>());
-  for (const std::string& key : known) grammar.add_options()(key.c_str(), po::value<std::string>());
+  for (const OptionTable* table : form.options)
+    for (const auto& row : table->rows()) {
+      known.push_back(row.key);
+      if (row.unit == kSwitchUnit) switches.insert("--" + row.key);
+      grammar.add_options()(row.key.c_str(), po::value<std::string>());
+    }
   po::positional_options_description positions;
   positions.add(positional_key.empty() ? "(word)" : positional_key.c_str(), -1);
 
   std::vector<po::option> options;
   try {
     namespace style = po::command_line_style;
-    options = po::command_line_parser(words)
+    options = po::command_line_parser(with_switches_on(words, switches))
                   .options(grammar)
                   .positional(positions)
                   .style(style::unix_style & ~style::allow_guessing & ~style::allow_sticky)

@@ -43,6 +43,8 @@ struct RunOptions {
   std::int64_t eval_every = 0;
   std::int64_t log_every = 1;
   double straggler_factor = 1.5;
+  std::string trace_step;
+  bool tensorboard = false;
 };
 
 /// [data]: what is read and how a batch is cut.

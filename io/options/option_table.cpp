@@ -129,9 +129,9 @@ void OptionTable::add(std::string name, bool& field, std::string help) {
   Implementation::Binding binding;
   binding.get = [&field] { return std::vector<std::string>{field ? "true" : "false"}; };
   binding.allowed = "true or false";
-  auto* value = po::value<bool>(&field)->value_name("true|false");
+  auto* value = po::value<bool>(&field)->value_name(kSwitchUnit);
   value->default_value(field, field ? "true" : "false");
-  implementation_->add(std::move(name), "true|false", std::move(help), false, value, std::move(binding));
+  implementation_->add(std::move(name), kSwitchUnit, std::move(help), false, value, std::move(binding));
 }
 
 void OptionTable::add(std::string name, Duration& field, std::string help) {

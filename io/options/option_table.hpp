@@ -34,6 +34,9 @@ struct Duration {
   double seconds = 0.0;
 };
 
+/// Unit of a switch; on the command line its name alone means true.
+inline constexpr const char* kSwitchUnit = "true|false";
+
 struct OptionRow {
   std::string key;   ///< "optimizer.lr"
   std::string unit;  ///< "steps", "seconds", "f32|bf16|f64"

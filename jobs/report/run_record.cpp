@@ -25,15 +25,11 @@ void each_line(const fs::path& path, Take take) {
     if (const json object = json::parse(line, nullptr, false); object.is_object() && !take(object)) return;
 }
 
-void read_metrics(const fs::path& path, StageRecord& stage) {
-  each_line(path, [&](const json& record) {
-    const auto step = record.find("step");
-    if (step == record.end() || !step->is_number()) return true;
-    for (const auto& [name, value] : record.items())
-      if (value.is_number() && name != "step")
-        stage.metrics[name].push_back({step->get<double>(), value.get<double>()});
-    return true;
-  });
+void add_metrics_of(const json& record, StageRecord& stage) {
+  const auto step = record.find("step");
+  if (step == record.end() || !step->is_number()) return;
+  for (const auto& [name, value] : record.items())
+    if (value.is_number() && name != "step") stage.metrics[name].push_back({step->get<double>(), value.get<double>()});
 }
 
 /// What a stage that samples has kept and rejected so far: its report, or, before that is written, its progress.
@@ -70,7 +66,11 @@ std::string StageRecord::summary_of(const std::string& key) const {
   return "";
 }
 
-RunRecord read_run(const fs::path& folder) {
+void add_metrics(const std::string& line, StageRecord& stage) {
+  if (const json record = json::parse(line, nullptr, false); record.is_object()) add_metrics_of(record, stage);
+}
+
+RunRecord read_recipe(const fs::path& folder) {
   const fs::path config = folder / "config.resolved.cfg";
   if (!fs::exists(config))
     throw ConfigError("report: " + folder.string() + " holds no run (no config.resolved.cfg); give a run folder");
@@ -95,16 +95,26 @@ RunRecord read_run(const fs::path& folder) {
           for (const auto& [key, value] : entry.at("summary").items())
             stage.summary.emplace_back(key, value.get<std::string>());
         }
-    const fs::path own = folder / "stages" / name;
-    stage.begun = fs::exists(own);
-    read_metrics(own / "metrics.jsonl", stage);
+    stage.begun = fs::exists(folder / "stages" / name);
+    run.stages.push_back(std::move(stage));
+  }
+  return run;
+}
+
+RunRecord read_run(const fs::path& folder) {
+  RunRecord run = read_recipe(folder);
+  for (StageRecord& stage : run.stages) {
+    const fs::path own = folder / "stages" / stage.name;
+    each_line(own / "metrics.jsonl", [&](const json& record) {
+      add_metrics_of(record, stage);
+      return true;
+    });
     each_line(own / "samples.jsonl", [&](const json& sample) {
       stage.samples.push_back(sample);
       return true;
     });
     if (stage.kind == "rejection_sampling") read_sampling(own / "data", stage);
     if (fs::exists(own / "summary.json")) stage.results = json::parse(read_text(own / "summary.json"), nullptr, false);
-    run.stages.push_back(std::move(stage));
   }
   return run;
 }

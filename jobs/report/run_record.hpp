@@ -40,7 +40,12 @@ struct RunRecord {
   std::vector<StageRecord> stages;
 };
 
+/// Adds what a line of metrics.jsonl says; nothing for one that is none.
+void add_metrics(const std::string& line, StageRecord& stage);
+/// Stages, their order and links, what is complete; of metrics, results and samples nothing.
 /// @throws ConfigError when the folder holds no run.
+RunRecord read_recipe(const std::filesystem::path& folder);
+/// All of it. @throws ConfigError when the folder holds no run.
 RunRecord read_run(const std::filesystem::path& folder);
 
 }  // namespace athanor

@@ -4,6 +4,7 @@
 
 #include "jobs/rl/row_tokens.hpp"
 #include "src/base/error.hpp"
+#include "src/base/span.hpp"
 
 namespace athanor {
 
@@ -44,6 +45,7 @@ DrawnProblems PromptKind::complete_next(std::int64_t count, std::uint64_t seed, 
 }
 
 ScoredGroups PromptKind::score(const DrawnProblems& drawn, std::int64_t group_size, ProcessMesh& mesh) const {
+  const Span span(SpanKind::rollout, "rewards");
   ScoredGroups scored = athanor::score(drawn, *scorer_, group_size, mesh);
   models_.add_scores(learned_, drawn, group_size, scored);
   return scored;

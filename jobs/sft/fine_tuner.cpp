@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "src/base/error.hpp"
+#include "src/base/span.hpp"
 
 namespace athanor {
 namespace {
@@ -75,6 +76,7 @@ void FineTuner::initialize() {
 }
 
 std::vector<MicroBatch> FineTuner::build(const std::vector<const Example*>& batch) {
+  const Span span(SpanKind::data, "micro-batches");
   std::vector<std::int64_t> lengths;
   std::int64_t learned = 0;
   for (const Example* example : batch) {

@@ -4,12 +4,14 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "io/checkpoint/durable.hpp"
+#include "io/metrics/metrics.hpp"
 #include "jobs/evaluation.hpp"
 #include "jobs/inference_model.hpp"
 #include "jobs/initial_weights.hpp"
@@ -114,6 +116,29 @@ BenchmarkResult measure_problems(const StageContext& context, const PlannedBench
   return result;
 }
 
+/// The same for TensorBoard, where it is asked for.
+void write_events(const StageContext& context, const std::optional<EvaluationResult>& text,
+                  std::span<const NamedBenchmark> benchmarks) {
+  if (context.event_folder().empty()) return;
+  EventFile events(context.event_folder(), 0);
+  if (text)
+    events.write(0, std::array<Scalar, 3>{{{"held_out/loss", text->loss},
+                                           {"held_out/perplexity", text->perplexity},
+                                           {"held_out/bits_per_byte", text->bits_per_byte}}});
+  for (const auto& [name, spec, result] : benchmarks) {
+    const std::array<std::string, 3> names{name + "/pass@1", name + "/maj@k", name + "/completion_length"};
+    events.write(
+        0, std::array<Scalar, 3>{
+               {{names[0], result.pass_at_1.value}, {names[1], result.majority.value}, {names[2], result.length}}});
+    int number = 0;
+    for (const ShownCompletion& shown : result.shown)
+      events.write_text(
+          0, fmt::format("{}/completion {}", name, number++),
+          completion_markdown(shown.prompt, shown.completion,
+                              fmt::format("{}, answer `{}`", shown.right ? "right" : "wrong", shown.answer)));
+  }
+}
+
 /// Rank 0 writes the stage's own files.
 void write_results(const StageContext& context, const std::optional<EvaluationResult>& text,
                    std::span<const NamedBenchmark> benchmarks) {
@@ -165,6 +190,7 @@ void write_results(const StageContext& context, const std::optional<EvaluationRe
                   kBootstrapResamples, evaluate.samples, evaluate.sampler.temperature, evaluate.sampler.top_p);
     replace_text_file(folder / "samples.jsonl", samples);
   }
+  write_events(context, text, benchmarks);
   replace_text_file(folder / "summary.json", summary.dump(2) + "\n");
   replace_text_file(folder / "summary.md", tables);
 }

@@ -107,7 +107,8 @@ class RejectionSampling {
   void open_log() {
     on_first_rank(context_.world, [&] {
       log_.emplace(folder_ / "data", settings(), options_.sampling.keep_per_problem);
-      metrics_.emplace(folder_ / "metrics.jsonl", log_->counts().problems);
+      metrics_.emplace(folder_ / "metrics.jsonl", log_->counts().problems, context_.event_folder());
+      write_stage_goal(folder_, {problems_, "problems"});
     });
     share_counts();
     if (counts_.problems > 0)

@@ -200,7 +200,12 @@ class Reinforcement final : public TrainingRun {
 
   void write_samples() {
     if (!leads()) return;
-    for (const RolloutSample& sample : trainer_->samples())
+    int number = 0;
+    for (const RolloutSample& sample : trainer_->samples()) {
+      write_text(trainer_->steps_done() + 1, fmt::format("completion {}", number++),
+                 completion_markdown(sample.prompt, sample.completion,
+                                     fmt::format("reward {:.3f}, advantage {:.3f}, answer `{}`", sample.reward,
+                                                 sample.advantage, sample.answer)));
       samples_ << nlohmann::json({{"stage", context().name},
                                   {"step", trainer_->steps_done() + 1},
                                   {"prompt_id", sample.prompt_id},
@@ -211,6 +216,7 @@ class Reinforcement final : public TrainingRun {
                                   {"advantage", sample.advantage}})
                       .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
                << '\n';
+    }
     samples_.flush();
     if (!samples_) throw DataError("rl: writing " + (folder() / "samples.jsonl").string() + " failed");
   }

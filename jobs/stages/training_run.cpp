@@ -17,6 +17,7 @@ TrainingRun::TrainingRun(StageContext& context)
       env_(context.environment),
       folder_(context.folder.stage(context.name)),
       leads_(context.world.rank() == 0),
+      trace_(options_.run.trace_step, folder_, env_, context.world),
       step_times_(context.world.log()) {}
 
 StageStatus TrainingRun::run() {
@@ -30,7 +31,8 @@ StageStatus TrainingRun::run() {
                                              CheckpointStore::Options{.keep_last = options_.run.keep_last});
   const bool resumed = load();
   first_step_ = steps_done();
-  if (leads_) metrics_.emplace(folder_ / "metrics.jsonl", first_step_);
+  if (leads_) metrics_.emplace(folder_ / "metrics.jsonl", first_step_, context_.event_folder());
+  if (leads_) write_stage_goal(folder_, {total_steps(), "steps"});
   describe(resumed);
   const StageStatus status = loop();
   progress_.finish();
@@ -61,6 +63,7 @@ void TrainingRun::require_no_stop() {
 
 bool TrainingRun::measured(Moment moment) {
   const CollectiveLog::InPhase phase(context_.world.log(), JobPhase::evaluation);
+  const Span span(SpanKind::step, "measure");
   try {
     measure(moment);
   } catch (const Interrupted&) {
@@ -98,6 +101,7 @@ StageStatus TrainingRun::loop() {
   if (!stopped && first_step_ == 0) stopped = !measured(Moment::before);
   while (!stopped && steps_done() < total_steps()) {
     const std::int64_t before = steps_done();
+    trace_.before(before + 1);
     step_once();
     if (interrupted_) break;
     poll_save();
@@ -109,6 +113,7 @@ StageStatus TrainingRun::loop() {
       save();
       saved_step = step;
     }
+    trace_.after(step);
     stopped = stopped || context_.stop.agreed(context_.world);
   }
   bool complete = steps_done() >= total_steps();
@@ -119,6 +124,7 @@ StageStatus TrainingRun::loop() {
   }
   if (saved_step != steps_done()) save();
   finish_save();
+  trace_.finish(steps_done());
   progress_.finish();
   conclude(complete);
   return complete ? StageStatus::complete : StageStatus::interrupted;
@@ -152,6 +158,10 @@ void TrainingRun::save() {
   state.layout_text = fmt::format("ranks {} pp {} dp {} cp {} tp {} ep {}", context_.world.size(), mesh.size(Axis::pp),
                                   mesh.size(Axis::dp), mesh.size(Axis::cp), mesh.size(Axis::tp), mesh.size(Axis::ep));
   store_->save(state, shards(), *env_.compute);
+}
+
+void TrainingRun::write_text(std::int64_t step, std::string_view tag, std::string_view text) {
+  if (metrics_) metrics_->write_text(step, tag, text);
 }
 
 void TrainingRun::write_metrics(std::span<const Scalar> scalars) {

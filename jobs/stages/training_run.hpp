@@ -19,6 +19,7 @@
 #include "io/metrics/metrics.hpp"
 #include "jobs/stage.hpp"
 #include "jobs/stages/step_times.hpp"
+#include "jobs/stages/step_trace.hpp"
 #include "src/base/stopwatch.hpp"
 
 namespace athanor {
@@ -72,6 +73,8 @@ class TrainingRun {
   ProgressLine& progress() { return progress_; }
   /// Writes a line of metrics.jsonl (on rank 0).
   void write_metrics(std::span<const Scalar> scalars);
+  /// Markdown to read beside the metrics, for TensorBoard alone (on rank 0).
+  void write_text(std::int64_t step, std::string_view tag, std::string_view text);
   /// Whether the step just done is one the batch log shows.
   bool is_logged() const;
   std::string time_left() const;
@@ -100,6 +103,7 @@ class TrainingRun {
   Environment& env_;
   std::filesystem::path folder_;
   bool leads_;
+  StepTrace trace_;  ///< before the store, whose thread it watches
   std::unique_ptr<CheckpointStore> store_;
   std::optional<MetricsFile> metrics_;
   ProgressLine progress_;

@@ -8,7 +8,8 @@
 
 namespace athanor {
 
-AllToAllDispatcher::AllToAllDispatcher(Communicator& comm, NodeMap nodes, ExpertPlacement placement)
+AllToAllDispatcher::AllToAllDispatcher(Communicator& comm, NodeMap nodes, ExpertPlacement placement, Backend& ops,
+                                       Stream& travel)
     : comm_(comm), nodes_(std::move(nodes)), placement_(std::move(placement)) {
   placement_.validate();
   if (nodes_.ranks() != comm.size() || placement_.ranks != comm.size())
@@ -17,10 +18,10 @@ AllToAllDispatcher::AllToAllDispatcher(Communicator& comm, NodeMap nodes, Expert
   slots_of_E_ = placement_.logical_to_physical();
   const std::int64_t slots = placement_.slots_per_rank();
   if (nodes_.has_two_levels()) {
-    hops_.emplace_back(comm_, nodes_, RowHop::Reach::to_node, slots);
-    hops_.emplace_back(comm_, nodes_, RowHop::Reach::within_node, slots);
+    hops_.emplace_back(comm_, nodes_, RowHop::Reach::to_node, slots, ops, travel);
+    hops_.emplace_back(comm_, nodes_, RowHop::Reach::within_node, slots, ops, travel);
   } else {
-    hops_.emplace_back(comm_, nodes_, RowHop::Reach::to_rank, slots);
+    hops_.emplace_back(comm_, nodes_, RowHop::Reach::to_rank, slots, ops, travel);
   }
 }
 
@@ -42,15 +43,23 @@ void AllToAllDispatcher::choose_copies(std::int64_t top_k) {
   }
 }
 
-Tensor AllToAllDispatcher::dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
-                                    DispatchHandle& handle) {
-  const std::int64_t top_k = routing.expert_ids_TK.dim(1);
+void AllToAllDispatcher::start_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
+                                        DispatchHandle& handle) {
   traffic_ = Traffic{};
-  RowHop::Arrivals arrived{x_TD, routing.expert_ids_TK, routing.weights_TK};
-  for (std::size_t h = 0; h < hops_.size(); ++h) {
+  download_ids(ctx, routing.expert_ids_TK);
+  choose_copies(routing.expert_ids_TK.dim(1));
+  arriving_ = hops_[0].dispatch(ctx, x_TD, slots_TK_, routing.weights_TK, handle.hops[0], traffic_);
+}
+
+Tensor AllToAllDispatcher::finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
+                                           DispatchHandle& handle) {
+  const std::int64_t top_k = routing.expert_ids_TK.dim(1);
+  RowHop::Arrivals arrived = std::exchange(arriving_, {});
+  hops_[0].arrive(ctx);
+  for (std::size_t h = 1; h < hops_.size(); ++h) {
     download_ids(ctx, arrived.ids_CK);
-    if (h == 0) choose_copies(top_k);
     arrived = hops_[h].dispatch(ctx, arrived.x_CD, slots_TK_, arrived.weights_CK, handle.hops[h], traffic_);
+    hops_[h].arrive(ctx);
   }
 
   const std::int64_t rows = arrived.pairs;
@@ -70,10 +79,18 @@ Tensor AllToAllDispatcher::combine(ExecContext& ctx, const Tensor& y_RD, const R
   return sum_back(ctx, y_CD, handle);
 }
 
-Tensor AllToAllDispatcher::combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing&,
-                                            const DispatchHandle& handle, Tensor dweights_TK) {
-  Tensor dy_CD = dy_TD;
-  for (std::size_t h = 0; h < hops_.size(); ++h) dy_CD = hops_[h].send(ctx, dy_CD, handle.hops[h]);
+void AllToAllDispatcher::start_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const DispatchHandle& handle) {
+  arriving_.x_CD = hops_[0].send(ctx, dy_TD, handle.hops[0]);
+}
+
+Tensor AllToAllDispatcher::finish_combine_backward(ExecContext& ctx, const Tensor&, const Tensor& y_RD, const Routing&,
+                                                   const DispatchHandle& handle, Tensor dweights_TK) {
+  Tensor dy_CD = std::exchange(arriving_.x_CD, Tensor{});
+  hops_[0].arrive(ctx);
+  for (std::size_t h = 1; h < hops_.size(); ++h) {
+    dy_CD = hops_[h].send(ctx, dy_CD, handle.hops[h]);
+    hops_[h].arrive(ctx);
+  }
   Tensor dy_RD = ctx.ops.empty(y_RD.shape(), y_RD.dtype());
   const Tensor dweights_CK = ctx.ops.empty(handle.weights_CK.shape(), handle.weights_CK.dtype());
   ctx.ops.unpermute_rows_backward(dy_RD, dweights_CK, dy_CD, y_RD, handle.row_of_TK, handle.weights_CK, ctx.compute);

@@ -3,7 +3,8 @@
 // Law: dropless, and deterministic: the rows of an expert lie in the order (source rank, token, k) where one hop
 // suffices, which is LocalDispatcher's order over all tokens; with two hops in the order (index of the source in its
 // node, source's node, token, k). Every rank of the group makes the same calls, also with no tokens. Backward reuses
-// the handle: only dispatch asks for counts and waits for the device.
+// the handle: only dispatch asks for counts and waits for the device. Rows travel to experts, by the first hop where
+// there are two, beside what the caller computes meanwhile; their way back has nothing to hide behind.
 //
 // A token leaves once for each rank that holds some of its experts. Where nodes of several ranks share the group, it
 // leaves once for each such *node*, to the rank there that has the source's index in its node, and goes on from there
@@ -30,8 +31,10 @@ class AllToAllDispatcher final : public ExpertDispatcher {
   /// Rank r of `comm` holds the slots of rank r of `placement`; the copies of an expert take turns by token. Not
   /// collective.
   /// @param comm  the group along ep; must outlive this.
+  /// @param travel  a stream beside that of the layers, for rows on their way to experts; must outlive this. Others
+  /// that send along ep may use it, nobody else: what waits there would hold rows up.
   /// @throws ConfigError when the three are not of one size.
-  AllToAllDispatcher(Communicator& comm, NodeMap nodes, ExpertPlacement placement);
+  AllToAllDispatcher(Communicator& comm, NodeMap nodes, ExpertPlacement placement, Backend& ops, Stream& travel);
   // Its hops look into it.
   AllToAllDispatcher(const AllToAllDispatcher&) = delete;
   AllToAllDispatcher& operator=(const AllToAllDispatcher&) = delete;
@@ -39,10 +42,12 @@ class AllToAllDispatcher final : public ExpertDispatcher {
   std::vector<std::int64_t> local_experts() const override { return placement_.held_by(comm_.rank()); }
   /// x_TD: compute type. x_RD: rows for the experts held here. Collective over ep, like the three below.
   /// @throws Error when an expert id is out of range.
-  Tensor dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
+  void start_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
+  Tensor finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
   Tensor combine(ExecContext& ctx, const Tensor& y_RD, const Routing& routing, const DispatchHandle& handle) override;
-  Tensor combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
-                          const DispatchHandle& handle, Tensor dweights_TK) override;
+  void start_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const DispatchHandle& handle) override;
+  Tensor finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
+                                 const DispatchHandle& handle, Tensor dweights_TK) override;
   Tensor dispatch_backward(ExecContext& ctx, const Tensor& dx_RD, const DispatchHandle& handle) override;
 
   const ExpertPlacement& placement() const { return placement_; }
@@ -62,6 +67,7 @@ class AllToAllDispatcher final : public ExpertDispatcher {
   std::vector<std::vector<std::int64_t>> slots_of_E_;
   std::vector<RowHop> hops_;            ///< one, or two: to nodes, within the node
   std::vector<std::int32_t> slots_TK_;  ///< kept between calls
+  RowHop::Arrivals arriving_;           ///< from start to finish: through the first hop
   Traffic traffic_;
 };
 

@@ -25,8 +25,15 @@ void check_pairs(std::int64_t rows, std::int64_t top_k) {
 
 }  // namespace
 
-RowHop::RowHop(Communicator& comm, const NodeMap& nodes, Reach reach, std::int64_t slots_per_rank)
-    : comm_(comm), nodes_(nodes), is_last_(reach != Reach::to_node), slots_per_rank_(slots_per_rank) {
+RowHop::RowHop(Communicator& comm, const NodeMap& nodes, Reach reach, std::int64_t slots_per_rank, Backend& ops,
+               Stream& travel)
+    : comm_(comm),
+      nodes_(nodes),
+      is_last_(reach != Reach::to_node),
+      slots_per_rank_(slots_per_rank),
+      travel_(travel),
+      ready_(ops.make_event()),
+      arrived_(ops.make_event()) {
   const int me = comm.rank(), ranks = comm.size();
   const auto count = u(ranks);
   target_of_rank_.resize(count);
@@ -134,10 +141,15 @@ RowHop::Arrivals RowHop::dispatch(ExecContext& ctx, const Tensor& x_TD, std::spa
   Arrivals arrived;
   arrived.pairs = exchange_counts(ctx, hop);
   check_pairs(arrivals(hop), top_k);
-  arrived.x_CD = send(ctx, x_TD, hop);
-  arrived.weights_CK = send(ctx, weights_TK, hop);
+  const Tensor x_SD = gathered(ctx, x_TD, hop), weights_SK = gathered(ctx, weights_TK, hop);
+  arrived.x_CD = ctx.ops.empty({arrivals(hop), x_TD.dim(1)}, x_TD.dtype());
+  arrived.weights_CK = ctx.ops.empty({arrivals(hop), top_k}, weights_TK.dtype());
   arrived.ids_CK = ctx.ops.empty({arrivals(hop), top_k}, DType::i32);
-  comm_.all_to_all_v(arrived.ids_CK, hop.recv_rows, ids_SK, hop.send_rows, ctx.compute);
+  leave(ctx);
+  travel(arrived.x_CD, x_SD, hop);
+  travel(arrived.weights_CK, weights_SK, hop);
+  travel(arrived.ids_CK, ids_SK, hop);
+  travel_.record(*arrived_);
   const auto pair_bytes = static_cast<std::int64_t>(size_bytes(DType::i32) + size_bytes(weights_TK.dtype()));
   count_traffic(x_TD.dim(1) * static_cast<std::int64_t>(size_bytes(x_TD.dtype())) + top_k * pair_bytes, traffic);
   return arrived;
@@ -154,13 +166,36 @@ void RowHop::count_traffic(std::int64_t bytes_per_row, Traffic& traffic) const {
   }
 }
 
-Tensor RowHop::send(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop) {
-  const std::int64_t width = x_TD.dim(1);
-  const Tensor x_SD = ctx.ops.empty({hop.token_of_S.numel(), width}, x_TD.dtype());
+Tensor RowHop::gathered(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop) {
+  Tensor x_SD = ctx.ops.empty({hop.token_of_S.numel(), x_TD.dim(1)}, x_TD.dtype());
   ctx.ops.gather_rows(x_SD, x_TD, hop.token_of_S, ctx.compute);
-  Tensor x_CD = ctx.ops.empty({arrivals(hop), width}, x_TD.dtype());
-  comm_.all_to_all_v(x_CD, hop.recv_rows, x_SD, hop.send_rows, ctx.compute);
+  return x_SD;
+}
+
+/// Rows that are gathered, and memory for those that come, are the other stream's from here on.
+void RowHop::leave(ExecContext& ctx) {
+  ctx.compute.record(*ready_);
+  travel_.wait(*ready_);
+}
+
+void RowHop::travel(const Tensor& x_CD, const Tensor& x_SD, const DispatchHandle::Hop& hop) {
+  comm_.all_to_all_v(x_CD, hop.recv_rows, x_SD, hop.send_rows, travel_);
+  on_their_way_[num_on_their_way_++] = x_SD;
+}
+
+Tensor RowHop::send(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop) {
+  const Tensor x_SD = gathered(ctx, x_TD, hop);
+  Tensor x_CD = ctx.ops.empty({arrivals(hop), x_TD.dim(1)}, x_TD.dtype());
+  leave(ctx);
+  travel(x_CD, x_SD, hop);
+  travel_.record(*arrived_);
   return x_CD;
+}
+
+void RowHop::arrive(ExecContext& ctx) {
+  ctx.compute.wait(*arrived_);
+  // Memory is used again in the order of the caller's stream, which now comes after the journey.
+  while (num_on_their_way_ > 0) on_their_way_[--num_on_their_way_] = Tensor{};
 }
 
 void RowHop::sum_back(ExecContext& ctx, Tensor y_TD, const Tensor& y_CD, const DispatchHandle::Hop& hop) {

@@ -4,7 +4,9 @@
 // T rows here, D their width, K pairs a row, S rows that leave, C rows that arrive, P destinations a row at most.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -28,19 +30,24 @@ class RowHop {
     to_node,     ///< a rank with its relays on all nodes: the first of two
     within_node  ///< the ranks of a node with each other: the second of two
   };
-  /// @param comm  all ranks that share experts; must outlive this, and so must nodes.
-  RowHop(Communicator& comm, const NodeMap& nodes, Reach reach, std::int64_t slots_per_rank);
+  /// @param comm  all ranks that share experts; must outlive this, and so must nodes and travel.
+  /// @param travel  the stream of rows on their way there; those on their way back are in the caller's, for nothing
+  /// could run beside them.
+  RowHop(Communicator& comm, const NodeMap& nodes, Reach reach, std::int64_t slots_per_rank, Backend& ops,
+         Stream& travel);
 
   struct Arrivals {
     Tensor x_CD, ids_CK, weights_CK;  ///< ids: slots of this rank after the last hop, of all ranks before; -1: none
     std::int64_t pairs = 0;           ///< ids that are not -1
   };
-  /// Collective; waits for the counts. Fills `hop` and adds to `traffic`.
+  /// Collective; waits for the counts. Fills `hop` and adds to `traffic`. What arrives is there after arrive().
   /// @param slots_TK  host: the slot (of all ranks) that serves each pair, -1 for none.
   Arrivals dispatch(ExecContext& ctx, const Tensor& x_TD, std::span<const std::int32_t> slots_TK,
                     const Tensor& weights_TK, DispatchHandle::Hop& hop, Traffic& traffic);
-  /// Rows of another tensor along the same way. Collective. @returns x_CD.
+  /// Rows of another tensor along the same way. Collective. @returns x_CD, there after arrive().
   Tensor send(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop);
+  /// Work on ctx.compute from here on finds what the last dispatch or send brings. Once after each.
+  void arrive(ExecContext& ctx);
   /// y_TD[t] = sum of what the destinations of row t send back, in the order of its pairs. Collective.
   void sum_back(ExecContext& ctx, Tensor y_TD, const Tensor& y_CD, const DispatchHandle::Hop& hop);
   /// Rows that arrived through `hop`.
@@ -49,12 +56,19 @@ class RowHop {
  private:
   void plan(std::span<const std::int32_t> slots_TK, std::int64_t top_k);
   std::int64_t exchange_counts(ExecContext& ctx, DispatchHandle::Hop& hop);
+  Tensor gathered(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop);
+  void leave(ExecContext& ctx);
+  void travel(const Tensor& x_CD, const Tensor& x_SD, const DispatchHandle::Hop& hop);
   void count_traffic(std::int64_t bytes_per_row, Traffic& traffic) const;
 
   Communicator& comm_;
   const NodeMap& nodes_;
   bool is_last_;
   std::int64_t slots_per_rank_, max_destinations_;
+  Stream& travel_;
+  std::unique_ptr<Event> ready_, arrived_;  ///< on the caller's stream, on travel_
+  std::array<Tensor, 3> on_their_way_;      ///< kept until the caller's stream waits for the arrival
+  std::size_t num_on_their_way_ = 0;
   std::vector<int> target_of_rank_;                  ///< where a pair goes that this rank serves
   std::vector<std::int64_t> count_to_, count_from_;  ///< 1 for the ranks this hop sends to, receives from; else 0
   std::int64_t num_sources_ = 0;

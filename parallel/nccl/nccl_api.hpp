@@ -106,9 +106,6 @@ class NcclApi {
   virtual std::unique_ptr<NcclMark> make_mark() = 0;
   /// A queue for messages that travel beside the caller's stream.
   virtual std::unique_ptr<Stream> make_stream() = 0;
-  /// A named span in a profiler's picture; nested, on the calling thread.
-  virtual void begin_range(const char* name) = 0;
-  virtual void end_range() = 0;
 };
 
 }  // namespace athanor

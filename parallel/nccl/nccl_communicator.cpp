@@ -27,24 +27,6 @@ constexpr std::size_t kAlignment = 16;  // bytes, of parts and pieces: NCCL move
 
 // ---- calls
 
-class NcclCommunicator::Scope {
- public:
-  Scope(NcclCommunicator& owner, const CollectiveCall& call, Stream& stream)
-      : range_(owner.session_.api(), to_string(call.operation).data()),
-        span_(owner.session_.watch(), *owner.link_, call, stream) {}
-
- private:
-  struct Range {
-    Range(NcclApi& with, const char* name) : api(with) { api.begin_range(name); }
-    ~Range() { api.end_range(); }
-    Range(const Range&) = delete;
-    Range& operator=(const Range&) = delete;
-    NcclApi& api;
-  };
-  Range range_;
-  NcclWatch::Span span_;
-};
-
 NcclCommunicator::NcclCommunicator(NcclSession& session, std::unique_ptr<NcclLink> link, const HostGroup& group,
                                    Backend& ops, std::size_t workspace_bytes, std::size_t small_bytes)
     : session_(session),
@@ -96,7 +78,7 @@ void NcclCommunicator::all_reduce(Tensor inout, ReduceOp op, Stream& stream) {
           "integers have no exact mean, take the sum");
   if (inout.numel() == 0) return;
   const CollectiveCall call = next_call(Operation::all_reduce, inout);
-  const Scope scope(*this, call, stream);
+  const NcclWatch::Span watched(session_.watch(), *link_, call, stream);
   std::byte* data = inout.unsafe_data();
   if (!in_rank_order(dtype, op))
     return issue(call, [&](NcclHandle* comm) {
@@ -128,7 +110,7 @@ void NcclCommunicator::reduce_scatter(Tensor out, const Tensor& in, ReduceOp op,
           "integers have no exact mean, take the sum");
   if (out.numel() == 0) return;
   const CollectiveCall call = next_call(Operation::reduce_scatter, in);
-  const Scope scope(*this, call, stream);
+  const NcclWatch::Span watched(session_.watch(), *link_, call, stream);
   if (in_rank_order(in.dtype(), op))
     return reduce_parts(call, out.unsafe_data(), in.unsafe_data(), out.numel(), in.dtype(), op, stream);
   issue(call, [&](NcclHandle* comm) {
@@ -208,7 +190,7 @@ void NcclCommunicator::all_gather(Tensor out, const Tensor& in, Stream& stream) 
           "wanted one type and out = ranks * in elements");
   if (in.numel() == 0) return;
   const CollectiveCall call = next_call(Operation::all_gather, in);
-  const Scope scope(*this, call, stream);
+  const NcclWatch::Span watched(session_.watch(), *link_, call, stream);
   issue(call, [&](NcclHandle* comm) {
     return session_.api().all_gather(in.unsafe_data(), out.unsafe_data(), static_cast<std::size_t>(in.numel()),
                                      in.dtype(), comm, stream);
@@ -233,7 +215,7 @@ void NcclCommunicator::all_to_all_v(Tensor out, std::span<const std::int64_t> re
           "wanted one type, rows of one length, room for all rows, and as many rows from this rank as to it");
 
   const CollectiveCall call = next_call(Operation::all_to_all_v, in);
-  const Scope scope(*this, call, stream);
+  const NcclWatch::Span watched(session_.watch(), *link_, call, stream);
   NcclApi& api = session_.api();
   const auto row = static_cast<std::size_t>(row_elements(in));
   const std::size_t element = size_bytes(in.dtype());
@@ -265,7 +247,7 @@ void NcclCommunicator::broadcast(Tensor inout, int root, Stream& stream) {
   if (root < 0 || root >= size()) throw Error(fmt::format("broadcast: root {} is none of {} ranks", root, size()));
   if (inout.numel() == 0) return;
   const CollectiveCall call = next_call(Operation::broadcast, inout);
-  const Scope scope(*this, call, stream);
+  const NcclWatch::Span watched(session_.watch(), *link_, call, stream);
   issue(call, [&](NcclHandle* comm) {
     return session_.api().broadcast(inout.unsafe_data(), static_cast<std::size_t>(inout.numel()), inout.dtype(), root,
                                     comm, stream);

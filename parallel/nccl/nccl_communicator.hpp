@@ -50,7 +50,6 @@ class NcclCommunicator final : public Communicator {
 
  private:
   /// A call under way: its range in a profiler, and its span on the device.
-  class Scope;
 
   void require_here(const char* operation, const Tensor& tensor) const;
   void require_peers(std::span<const P2p> messages) const;

@@ -6,7 +6,6 @@
 
 #include <cuda_runtime_api.h>
 #include <nccl.h>
-#include <nvtx3/nvToolsExt.h>
 
 #include <array>
 #include <atomic>
@@ -178,8 +177,6 @@ class LinkedNccl final : public NcclApi {
   }
   std::unique_ptr<NcclMark> make_mark() override { return std::make_unique<CudaMark>(device_); }
   std::unique_ptr<Stream> make_stream() override { return std::make_unique<cuda::CudaStream>(device_); }
-  void begin_range(const char* name) override { nvtxRangePushA(name); }
-  void end_range() override { nvtxRangePop(); }
 
  private:
   int device_;

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "src/backend/stream_span.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
@@ -12,6 +13,12 @@ namespace {
 /// What comes after a part: the F of the chunk behind, or the I of the chunk before.
 Part taker_of(const Part& part) {
   return {part.phase, part.phase == Phase::F ? part.chunk + 1 : part.chunk - 1, part.micro_batch};
+}
+
+/// The work alone: what it waits for stands before it.
+StreamSpan span_of(const Part& part, Stream& stream) {
+  return {
+      &stream, SpanKind::pipeline, letter(part.phase), {}, {{"chunk", part.chunk}, {"micro_batch", part.micro_batch}}};
 }
 
 LoweredSchedule lower_for(const PipelineSchedule& schedule, const Communicator& ranks) {
@@ -96,7 +103,9 @@ void PipelineRunner::execute(const Run& run, const Step& step) {
 void PipelineRunner::run_forward(const Run& run, const Part& part, int slot) {
   ExecContext ctx = run.context_of(run.micro_batches[static_cast<std::size_t>(part.micro_batch)], false);
   ModelChunk& chunk = *run.chunks[static_cast<std::size_t>(part.chunk)];
-  give_output(part, chunk.forward(ctx, slot, take_input(part, ctx.compute)));
+  const Tensor x = take_input(part, ctx.compute);
+  const StreamSpan span = span_of(part, ctx.compute);
+  give_output(part, chunk.forward(ctx, slot, x));
 }
 
 void PipelineRunner::run_backward(const Run& run, const Part& part, int slot, bool completes_gradients) {
@@ -104,12 +113,14 @@ void PipelineRunner::run_backward(const Run& run, const Part& part, int slot, bo
                                    part.phase != Phase::I && completes_gradients);
   ModelChunk& chunk = *run.chunks[static_cast<std::size_t>(part.chunk)];
   const Part input{Phase::I, part.chunk, part.micro_batch};
+  Tensor dy = part.phase == Phase::W ? Tensor{} : take_input(input, ctx.compute);
+  const StreamSpan span = span_of(part, ctx.compute);
   if (part.phase == Phase::W)
     chunk.backward_weight(ctx, slot);
   else if (part.phase == Phase::I)
-    give_output(input, chunk.backward_input(ctx, slot, take_input(input, ctx.compute)));
+    give_output(input, chunk.backward_input(ctx, slot, dy));
   else
-    give_output(input, chunk.backward(ctx, slot, take_input(input, ctx.compute)));
+    give_output(input, chunk.backward(ctx, slot, std::move(dy)));
 }
 
 /// Undefined for F of the first and I of the last chunk.

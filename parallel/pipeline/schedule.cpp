@@ -14,11 +14,6 @@ namespace {
 
 constexpr int kMaxCount = 1 << 20;  // of ranks, chunks, micro-batches in a file
 
-std::string_view letter(Phase phase) {
-  constexpr std::string_view kLetters[] = {"F", "I", "W", "B"};
-  return kLetters[static_cast<std::size_t>(phase)];
-}
-
 /// One line of the text, eaten from the left.
 struct Line {
   std::string_view rest;
@@ -135,6 +130,11 @@ void parse_rank(Line& line, PipelineSchedule& schedule, std::vector<bool>& seen)
 }
 
 }  // namespace
+
+std::string_view letter(Phase phase) {
+  constexpr std::string_view kLetters[] = {"F", "I", "W", "B", "F&B"};
+  return kLetters[static_cast<std::size_t>(phase)];
+}
 
 Parts parts_of(const Action& action) {
   const auto [phase, chunk, micro_batch, chunk_b, micro_batch_b] = action;

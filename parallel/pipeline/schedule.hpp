@@ -26,6 +26,9 @@ enum class Phase : std::uint8_t {
   FB,  ///< F of one and B of another (chunk, micro-batch), overlapped
 };
 
+/// "F", "I", "W", "B", "F&B".
+std::string_view letter(Phase phase);
+
 struct Action {
   Phase phase = Phase::F;
   int chunk = 0, micro_batch = 0;        ///< FB: of its F

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "src/base/error.hpp"
+#include "src/base/span.hpp"
 
 namespace athanor {
 namespace {
@@ -119,6 +120,7 @@ std::vector<MicroBatch> AnswerBatcher::build_scoring(std::span<const AnswerGroup
 
 std::vector<MicroBatch> AnswerBatcher::build(std::span<const AnswerGroup> groups, const PreferenceTotals& totals,
                                              std::int64_t num_micro_batches, Stream& stream) {
+  const Span span(SpanKind::data, "micro-batches");
   std::vector<MicroBatch> list = build_scoring(groups, num_micro_batches, stream);
   for (std::size_t m = 0; m < list.size(); ++m) list[m].preference = preferences_of(groups, totals, m, stream);
   return list;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "src/base/error.hpp"
+#include "src/base/span.hpp"
 
 namespace athanor {
 
@@ -48,6 +49,7 @@ Tensor ExperienceBatcher::per_token(const std::vector<const Experience*>& batch,
 
 std::vector<MicroBatch> ExperienceBatcher::build(const std::vector<const Experience*>& batch, const BatchTotals& totals,
                                                  std::int64_t num_micro_batches, Stream& stream) {
+  const Span span(SpanKind::data, "micro-batches");
   std::vector<MicroBatch> list = build_scoring(batch, num_micro_batches, stream);
   const bool has_reference =
       std::any_of(batch.begin(), batch.end(), [](const auto* e) { return !e->ref_logprobs.empty(); });
@@ -85,6 +87,7 @@ std::vector<MicroBatch> ExperienceBatcher::build(const std::vector<const Experie
 std::vector<MicroBatch> ExperienceBatcher::build_values(const std::vector<const Experience*>& batch,
                                                         const BatchTotals& totals, std::int64_t num_micro_batches,
                                                         double clip, Stream& stream) {
+  const Span span(SpanKind::data, "micro-batches");
   std::vector<MicroBatch> list = build_scoring(batch, num_micro_batches, stream);
   const double weight = 1.0 / static_cast<double>(std::max<std::int64_t>(1, totals.tokens));
   for (std::size_t m = 0; m < list.size(); ++m) {

@@ -6,6 +6,7 @@
 
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
+#include "src/base/span.hpp"
 
 namespace athanor {
 namespace {
@@ -196,6 +197,7 @@ bool RolloutEngine::gives_up(const RolloutOptions& options) {
 }
 
 std::vector<Completion> RolloutEngine::generate(std::span<const RolloutPrompt> prompts, const RolloutOptions& options) {
+  const Span span(SpanKind::rollout, "generate", {}, {{"prompts", std::ssize(prompts)}, {"group", options.group_size}});
   require_fits(prompts, options);
   std::vector<Completion> result(prompts.size() * static_cast<std::size_t>(options.group_size));
   free_slots_.clear();

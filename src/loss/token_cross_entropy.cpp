@@ -62,6 +62,7 @@ void TokenCrossEntropy::backward_logits(ExecContext& ctx, const Tensor& dlogits_
 
 Tensor TokenCrossEntropy::forward(ExecContext& ctx, const Tensor& h_TD, const Tensor& targets_T,
                                   const Tensor& loss_weights_T, Tensor loss_1, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, "head and loss", {});
   const ParallelRanks& ranks = head_.ranks();
   const Tensor all_TD = ranks.gather(ctx, h_TD);
   const std::int64_t tokens = all_TD.dim(0), rows_at_once = chunk_rows(head_.vocab_size(), chunk_logits_);
@@ -82,6 +83,7 @@ Tensor TokenCrossEntropy::forward(ExecContext& ctx, const Tensor& h_TD, const Te
 }
 
 void TokenCrossEntropy::forward_policy(ExecContext& ctx, const Tensor& h_TD, Tensor sums_8, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, "head and policy loss", {});
   const MicroBatch& batch = ctx.batch;
   const MicroBatch::PolicyRows& policy = *batch.policy;
   const ParallelRanks& ranks = head_.ranks();
@@ -115,6 +117,7 @@ void TokenCrossEntropy::forward_policy(ExecContext& ctx, const Tensor& h_TD, Ten
 }
 
 void TokenCrossEntropy::forward_distillation(ExecContext& ctx, const Tensor& h_TD, Tensor loss_1, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, "head and distillation loss", {});
   const MicroBatch& batch = ctx.batch;
   const MicroBatch::TeacherRows& teacher = *batch.teacher;
   const ParallelRanks& ranks = head_.ranks();

@@ -85,12 +85,14 @@ void Block::add_attention(ExecContext& ctx, const Tensor& x_TD, const Tensor& y_
 }
 
 void Block::attention(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, "attention", prefix_);
   const Tensor normed_TD = attention_norm_.forward(ctx, x_TD, saved.attention_norm);
   const Tensor y_TD = mla_ ? mla_->forward(ctx, normed_TD, saved.mla) : gqa_->forward(ctx, normed_TD, saved.gqa);
   add_attention(ctx, x_TD, y_TD, saved);
 }
 
 void Block::dispatch(ExecContext& ctx, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, moe_ ? "dispatch" : "norm", prefix_);
   const Tensor normed_TD = ffn_norm_.forward(ctx, saved.h_TD, saved.ffn_norm);
   if (moe_)
     moe_->dispatch(ctx, normed_TD, saved.moe);
@@ -99,6 +101,7 @@ void Block::dispatch(ExecContext& ctx, Saved& saved) {
 }
 
 void Block::experts(ExecContext& ctx, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, moe_ ? "experts" : "ffn inner", prefix_);
   if (moe_)
     moe_->experts(ctx, saved.moe);
   else
@@ -107,6 +110,7 @@ void Block::experts(ExecContext& ctx, Saved& saved) {
 }
 
 Tensor Block::combine(ExecContext& ctx, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, moe_ ? "combine" : "ffn outer", prefix_);
   Tensor y_TD;
   if (moe_) {
     y_TD = moe_->combine(ctx, saved.moe);
@@ -120,6 +124,7 @@ Tensor Block::combine(ExecContext& ctx, Saved& saved) {
 }
 
 void Block::combine_backward(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, moe_ ? "combine backward" : "ffn outer backward", prefix_);
   saved.dy_TD = dy_TD;
   if (moe_)
     moe_->combine_backward(ctx, dy_TD, saved.moe);
@@ -128,10 +133,13 @@ void Block::combine_backward(ExecContext& ctx, const Tensor& dy_TD, Saved& saved
 }
 
 void Block::experts_backward(ExecContext& ctx, Saved& saved) {
-  if (moe_) moe_->experts_backward(ctx, saved.moe);
+  if (!moe_) return;
+  const StreamSpan span = layer_span(ctx, "experts backward", prefix_);
+  moe_->experts_backward(ctx, saved.moe);
 }
 
 void Block::dispatch_backward(ExecContext& ctx, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, moe_ ? "dispatch backward" : "ffn inner backward", prefix_);
   Tensor dnormed_TD;
   if (moe_) {
     dnormed_TD = moe_->dispatch_backward(ctx, saved.moe);
@@ -144,6 +152,7 @@ void Block::dispatch_backward(ExecContext& ctx, Saved& saved) {
 }
 
 Tensor Block::attention_backward(ExecContext& ctx, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, "attention backward", prefix_);
   const Tensor dh_TD = saved.dh_TD;
   saved.dh_TD = Tensor{};
   const Tensor dnormed_TD =
@@ -184,6 +193,7 @@ Tensor Block::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved
 }
 
 void Block::backward_weight(ExecContext& ctx, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, "weight gradients", prefix_);
   attention_norm_.backward_weight(ctx, saved.attention_norm);
   if (mla_)
     mla_->backward_weight(ctx, saved.mla);
@@ -197,9 +207,12 @@ void Block::backward_weight(ExecContext& ctx, Saved& saved) {
 }
 
 Tensor Block::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows, LayerCache& cache, Saved& scratch) {
-  const Tensor normed_RD = attention_norm_.forward(ctx, x_RD, scratch.attention_norm);
-  const Tensor y_RD = mla_ ? mla_->decode(ctx, normed_RD, rows, cache) : gqa_->decode(ctx, normed_RD, rows, cache);
-  add_attention(ctx, x_RD, y_RD, scratch);
+  {
+    const StreamSpan span = layer_span(ctx, "attention", prefix_);
+    const Tensor normed_RD = attention_norm_.forward(ctx, x_RD, scratch.attention_norm);
+    const Tensor y_RD = mla_ ? mla_->decode(ctx, normed_RD, rows, cache) : gqa_->decode(ctx, normed_RD, rows, cache);
+    add_attention(ctx, x_RD, y_RD, scratch);
+  }
   dispatch(ctx, scratch);
   experts(ctx, scratch);
   return combine(ctx, scratch);

@@ -9,6 +9,7 @@ Embedding::Embedding(std::string weight_name, DType dtype, std::int64_t vocab_si
 }
 
 Tensor Embedding::forward(ExecContext& ctx, const Tensor& tokens_T, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, "embedding", {});
   Tensor ids_T = tokens_T;
   if (!weight_VD_.spec.is_whole()) {
     ids_T = ctx.ops.empty(tokens_T.shape(), DType::i32);
@@ -26,6 +27,7 @@ Tensor Embedding::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& s
 }
 
 void Embedding::backward_weight(ExecContext& ctx, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, "embedding gradient", {});
   ctx.ops.scatter_add_rows(weight_VD_.grad, saved.dy_TD, saved.tokens_T, ctx.compute);
   saved = Saved{};
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "src/backend/backend.hpp"
+#include "src/backend/stream_span.hpp"
 #include "src/nn/parameter.hpp"
 #include "src/nn/recompute.hpp"
 
@@ -114,6 +115,11 @@ struct ExecContext {
 
 /// A number that no ExecContext of this process had: for a step, or a stretch of inference, from here on.
 std::uint64_t new_weights_epoch();
+
+/// A part of the model at work. In decoding the host's time alone: there the stream's work may be captured.
+inline StreamSpan layer_span(const ExecContext& ctx, std::string_view name, std::string_view layer) {
+  return {ctx.decoding ? nullptr : &ctx.compute, SpanKind::compute, name, layer};
+}
 
 template <class L>
 concept Layer = requires(L layer, typename L::Saved& saved, ExecContext& ctx, const Tensor& t) {

@@ -10,7 +10,8 @@ std::vector<std::int64_t> LocalDispatcher::local_experts() const {
   return experts;
 }
 
-Tensor LocalDispatcher::dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) {
+Tensor LocalDispatcher::finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
+                                        DispatchHandle& handle) {
   const std::int64_t pairs = routing.expert_ids_TK.numel();
   handle.pair_of_R = ctx.ops.empty({pairs}, DType::i32);
   handle.row_of_TK = ctx.ops.empty(routing.expert_ids_TK.shape(), DType::i32);
@@ -28,8 +29,9 @@ Tensor LocalDispatcher::combine(ExecContext& ctx, const Tensor& y_RD, const Rout
   return y_TD;
 }
 
-Tensor LocalDispatcher::combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD,
-                                         const Routing& routing, const DispatchHandle& handle, Tensor dweights_TK) {
+Tensor LocalDispatcher::finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD,
+                                                const Routing& routing, const DispatchHandle& handle,
+                                                Tensor dweights_TK) {
   Tensor dy_RD = ctx.ops.empty(y_RD.shape(), y_RD.dtype());
   ctx.ops.unpermute_rows_backward(dy_RD, dweights_TK, dy_TD, y_RD, handle.row_of_TK, routing.weights_TK, ctx.compute);
   return dy_RD;

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "src/nn/exec_context.hpp"
@@ -46,15 +47,29 @@ class ExpertDispatcher {
   /// The experts held here in the order of offsets_E1: the layer makes a matrix for each. One range of ids, but where
   /// experts are placed by load for inference.
   virtual std::vector<std::int64_t> local_experts() const = 0;
-  /// @returns x_RD: a row for every (token, expert) pair, ordered by expert, and fills `handle`. Collective where ranks
-  /// share experts.
-  virtual Tensor dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) = 0;
+  /// Sends the rows of the tokens to their experts, beside what ctx.compute is given until finish_dispatch, which comes
+  /// next of this dispatcher's calls. Fills `handle` in part. Collective where ranks share experts, as all calls are.
+  virtual void start_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) = 0;
+  /// The same arguments. @returns x_RD: a row for every (token, expert) pair, ordered by expert; `handle` is complete.
+  virtual Tensor finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
+                                 DispatchHandle& handle) = 0;
+  Tensor dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) {
+    start_dispatch(ctx, x_TD, routing, handle);
+    return finish_dispatch(ctx, x_TD, routing, handle);
+  }
   /// @returns y_TD[t] = sum over k of weights_TK[t,k] * the row of pair (t,k) of y_RD. Collective.
   virtual Tensor combine(ExecContext& ctx, const Tensor& y_RD, const Routing& routing,
                          const DispatchHandle& handle) = 0;
-  /// @returns dy_RD, and dweights_TK by the second result. Collective.
-  virtual Tensor combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
-                                  const DispatchHandle& handle, Tensor dweights_TK) = 0;
+  /// Sends rows of dy_TD where those of the tokens went, as start_dispatch does.
+  virtual void start_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const DispatchHandle& handle) = 0;
+  /// @returns dy_RD, and dweights_TK by the second result.
+  virtual Tensor finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD,
+                                         const Routing& routing, const DispatchHandle& handle, Tensor dweights_TK) = 0;
+  Tensor combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
+                          const DispatchHandle& handle, Tensor dweights_TK) {
+    start_combine_backward(ctx, dy_TD, handle);
+    return finish_combine_backward(ctx, dy_TD, y_RD, routing, handle, std::move(dweights_TK));
+  }
   /// @returns dx_TD: the sum of each token's rows of dx_RD. Collective.
   virtual Tensor dispatch_backward(ExecContext& ctx, const Tensor& dx_RD, const DispatchHandle& handle) = 0;
 };
@@ -64,10 +79,12 @@ class LocalDispatcher final : public ExpertDispatcher {
  public:
   explicit LocalDispatcher(std::int64_t num_experts) : num_experts_(num_experts) {}
   std::vector<std::int64_t> local_experts() const override;
-  Tensor dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
+  void start_dispatch(ExecContext&, const Tensor&, const Routing&, DispatchHandle&) override {}
+  Tensor finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
   Tensor combine(ExecContext& ctx, const Tensor& y_RD, const Routing& routing, const DispatchHandle& handle) override;
-  Tensor combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
-                          const DispatchHandle& handle, Tensor dweights_TK) override;
+  void start_combine_backward(ExecContext&, const Tensor&, const DispatchHandle&) override {}
+  Tensor finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
+                                 const DispatchHandle& handle, Tensor dweights_TK) override;
   Tensor dispatch_backward(ExecContext& ctx, const Tensor& dx_RD, const DispatchHandle& handle) override;
 
  private:

@@ -17,14 +17,17 @@ Moe::Moe(Backend& ops, const std::string& prefix, DType dtype, const MoeConfig& 
 
 void Moe::dispatch(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   saved.routing = router_.forward(ctx, x_TD, saved.router);
-  saved.x_RD = dispatcher_.dispatch(ctx, x_TD, saved.routing, saved.handle);
-  saved.x_TD = x_TD;
+  dispatcher_.start_dispatch(ctx, x_TD, saved.routing, saved.handle);
+  if (shared_) {  // while rows travel
+    const StreamSpan span = layer_span(ctx, "shared expert", {});
+    shared_->forward_inner(ctx, x_TD, saved.shared);
+  }
+  saved.x_RD = dispatcher_.finish_dispatch(ctx, x_TD, saved.routing, saved.handle);
 }
 
 void Moe::experts(ExecContext& ctx, Saved& saved) {
   saved.y_RD = experts_.forward(ctx, saved.x_RD, saved.handle.offsets_E1, saved.experts);
-  if (shared_) shared_->forward_inner(ctx, saved.x_TD, saved.shared);
-  saved.x_TD = saved.x_RD = Tensor{};
+  saved.x_RD = Tensor{};
 }
 
 Tensor Moe::combine(ExecContext& ctx, Saved& saved) {
@@ -39,9 +42,14 @@ Tensor Moe::combine(ExecContext& ctx, Saved& saved) {
 }
 
 void Moe::combine_backward(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
-  if (shared_) shared_->backward_outer(ctx, dy_TD, saved.shared);
+  dispatcher_.start_combine_backward(ctx, dy_TD, saved.handle);
+  if (shared_) {  // while rows travel
+    const StreamSpan span = layer_span(ctx, "shared expert backward", {});
+    shared_->backward_outer(ctx, dy_TD, saved.shared);
+  }
   saved.dweights_TK = ctx.empty_acc(saved.routing.weights_TK.shape());
-  saved.dy_RD = dispatcher_.combine_backward(ctx, dy_TD, saved.y_RD, saved.routing, saved.handle, saved.dweights_TK);
+  saved.dy_RD =
+      dispatcher_.finish_combine_backward(ctx, dy_TD, saved.y_RD, saved.routing, saved.handle, saved.dweights_TK);
   saved.y_RD = Tensor{};
   saved.routing = Routing{};
 }

@@ -30,7 +30,7 @@ class Moe {
     SwiGlu::Saved shared;
     Routing routing;        ///< from dispatch to combine_backward
     DispatchHandle handle;  ///< from dispatch to dispatch_backward
-    Tensor x_TD, x_RD;      ///< from dispatch to experts
+    Tensor x_RD;            ///< from dispatch to experts
     Tensor y_RD;            ///< from experts to combine_backward
     Tensor dy_RD, dx_RD;    ///< from one backward phase to the next
     Tensor dweights_TK;     ///< from combine_backward to dispatch_backward

@@ -100,6 +100,10 @@ TEST_F(Configurations, ACommandTakesItsOwnOptionsOnly) {
   describe(table, run);
   const CommandLineForm form{{&table}, "", false};
   EXPECT_EQ(parse_invocation({"--run.device", "cpu"}, form).assignments.size(), 1U);
+  EXPECT_EQ(parse_invocation({"--run.start_over"}, form).assignments.at(0).value, "true");
+  EXPECT_EQ(parse_invocation({"--run.start_over", "runs/x"}, {{&table}, "run.folder"}).assignments.at(0).value, "true");
+  EXPECT_EQ(parse_invocation({"--run.start_over", "false"}, form).assignments.at(0).value, "false");
+  EXPECT_EQ(parse_invocation({"--run.start_over=false"}, form).assignments.at(0).value, "false");
   EXPECT_EQ(parse_invocation({"--config", file("more.cfg", "[optimizer]\nlr = 1\n")}, form).assignments.size(), 1U);
   for (const std::string word : {"--optimizer.lr=1", "--one.run.steps=3", "--run.devise=cpu", "loose"}) try {
       parse_invocation({word}, form);

@@ -12,7 +12,8 @@ namespace {
 TEST(ExpertSteadyState, AllocatesNothing) {
   testing::RankBench bench("cpu");
   for (const std::int64_t ranks_per_node : {1, 2}) {
-    AllToAllDispatcher dispatcher(bench.transport, bench.nodes(ranks_per_node), bench.contiguous());
+    AllToAllDispatcher dispatcher(bench.transport, bench.nodes(ranks_per_node), bench.contiguous(), *bench.ops,
+                                  *bench.travel);
     testing::MoeBench layer(bench, dispatcher);
     const Tensor x = bench.tensor(bench.random_rows(bench.first_token(), bench.tokens(), testing::kDim, 1),
                                   {bench.tokens(), testing::kDim});

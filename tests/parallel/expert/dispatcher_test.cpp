@@ -20,7 +20,7 @@ class DispatcherTest : public ::testing::TestWithParam<std::tuple<const char*, i
   RankBench bench_{std::get<0>(GetParam())};
   const std::int64_t experts_ = kHere * bench_.size();
   AllToAllDispatcher dispatcher_{bench_.comm, bench_.nodes(std::get<1>(GetParam())),
-                                 ExpertPlacement::contiguous(experts_, bench_.size())};
+                                 ExpertPlacement::contiguous(experts_, bench_.size()), *bench_.ops, *bench_.travel};
   DispatchHandle handle_;
 
   Routing routing(const std::vector<std::int32_t>& ids, const std::vector<double>& weights, std::int64_t tokens,
@@ -140,7 +140,7 @@ TEST_P(DispatcherTest, CopiesTakeTurns) {
     placement.physical_to_logical.push_back(0);
     placement.physical_to_logical.push_back(rank);
   }
-  AllToAllDispatcher copies(bench_.comm, bench_.nodes(std::get<1>(GetParam())), placement);
+  AllToAllDispatcher copies(bench_.comm, bench_.nodes(std::get<1>(GetParam())), placement, *bench_.ops, *bench_.travel);
   const auto count = static_cast<std::size_t>(bench_.tokens());
   const Routing routed =
       routing(std::vector<std::int32_t>(count, 0), std::vector<double>(count, 1.0), bench_.tokens(), 1);
@@ -186,7 +186,8 @@ TEST(DispatcherTraffic, CountsRowsByHand) {
   const Tensor x = bench.tensor(std::vector<double>(static_cast<std::size_t>(tokens * kWidth), 1.0), {tokens, kWidth});
   constexpr std::int64_t kRowBytes = kWidth * 8 + 4 * (4 + 8);
   const auto run = [&](std::int64_t ranks_per_node) {
-    AllToAllDispatcher dispatcher(bench.comm, bench.nodes(ranks_per_node), ExpertPlacement::contiguous(8, 4));
+    AllToAllDispatcher dispatcher(bench.comm, bench.nodes(ranks_per_node), ExpertPlacement::contiguous(8, 4),
+                                  *bench.ops, *bench.travel);
     DispatchHandle handle;
     dispatcher.dispatch(bench.training, x, routed, handle);
     EXPECT_EQ(dispatcher.traffic().bytes_within_node, dispatcher.traffic().rows_within_node * kRowBytes);

@@ -42,7 +42,7 @@ inline std::int64_t first_token_on(int rank) {
 struct RankBench {
   HostGroup world = HostGroup::world();
   std::unique_ptr<Backend> ops;
-  std::unique_ptr<Stream> stream;
+  std::unique_ptr<Stream> stream, travel;
   MpiCommunicator transport{world};
   CheckedCommunicator comm{transport, world, "along ep"};
   MicroBatch batch;
@@ -52,6 +52,7 @@ struct RankBench {
   explicit RankBench(const std::string& device, DType type = DType::f64)
       : ops(make_backend(device)),
         stream(ops->make_stream()),
+        travel(ops->make_stream()),
         dtype(type),
         training{*ops, *stream, *stream, batch, type, true},
         evaluation{*ops, *stream, *stream, batch, type, false} {}

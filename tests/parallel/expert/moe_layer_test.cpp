@@ -53,7 +53,8 @@ class MoeOverRanks : public ::testing::TestWithParam<std::tuple<const char*, DTy
 // Promises: output, gradient of the input and gradients of experts, router and shared expert are those of one rank; a
 // token crosses nodes at most as often as the router's limit says.
 TEST_P(MoeOverRanks, EqualsOneRank) {
-  AllToAllDispatcher dispatcher(bench_.comm, bench_.nodes(ranks_per_node_), bench_.contiguous());
+  AllToAllDispatcher dispatcher(bench_.comm, bench_.nodes(ranks_per_node_), bench_.contiguous(), *bench_.ops,
+                                *bench_.travel);
   MoeBench layer(bench_, dispatcher);
   Whole whole(bench_, true);
 
@@ -86,7 +87,8 @@ TEST_P(MoeOverRanks, EqualsOneRank) {
 
 // Promises: the same call gives the same bits again.
 TEST_P(MoeOverRanks, RepeatsBitForBit) {
-  AllToAllDispatcher dispatcher(bench_.comm, bench_.nodes(ranks_per_node_), bench_.contiguous());
+  AllToAllDispatcher dispatcher(bench_.comm, bench_.nodes(ranks_per_node_), bench_.contiguous(), *bench_.ops,
+                                *bench_.travel);
   MoeBench layer(bench_, dispatcher);
   std::vector<double> first[2];
   for (int run = 0; run < 2; ++run) {
@@ -112,7 +114,7 @@ TEST_P(MoeOverRanks, ServesPlacedExperts) {
   for (std::int64_t e = 0; e < kExperts; ++e) loads.push_back(static_cast<double>((e * 7) % 5 + (e == 3 ? 40 : 0)));
   const ExpertPlacement placement = plan_placement(
       loads, {.num_slots = kExperts + 2 * ranks, .num_groups = 8, .num_nodes = nodes.nodes(), .num_ranks = ranks});
-  AllToAllDispatcher dispatcher(bench_.comm, nodes, placement);
+  AllToAllDispatcher dispatcher(bench_.comm, nodes, placement, *bench_.ops, *bench_.travel);
   MoeBench layer(bench_, dispatcher, false);
   Whole whole(bench_, false);
 

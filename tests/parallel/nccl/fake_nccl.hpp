@@ -52,8 +52,6 @@ class FakeNccl final : public NcclApi {
   void sum_in_rank_order(const RankSum& sum, Stream& stream) override;
   std::unique_ptr<NcclMark> make_mark() override { return device_.make_mark(); }
   std::unique_ptr<Stream> make_stream() override { return device_.make_stream(); }
-  void begin_range(const char*) override { ++ranges_; }
-  void end_range() override { --ranges_; }
 
   // ---- faults and findings
   bool hang_next_call = false;
@@ -63,7 +61,6 @@ class FakeNccl final : public NcclApi {
   int turns_of_a_sum = 1;  ///< how long a kernel takes
   /// From now on of every communicator that is asked. Any thread.
   std::atomic<NcclStatus> asynchronous = NcclStatus::success;
-  int ranges() const { return ranges_; }
   int aborted() const { return aborted_; }
   /// Communicators that live.
   int open() const { return open_; }
@@ -82,7 +79,7 @@ class FakeNccl final : public NcclApi {
   bool usable(const NcclHandle* comm) const;
 
   MPI_Comm comm_ = MPI_COMM_NULL;
-  int world_rank_, ids_ = 0, splits_ = 0, ranges_ = 0;
+  int world_rank_, ids_ = 0, splits_ = 0;
   std::atomic<int> aborted_ = 0, open_ = 0;
   SimulatedDevice& device_;
   int group_depth_ = 0;
