@@ -5,7 +5,9 @@ source "$(dirname "$0")/support.sh" "$@"
 recipe="--config configs/recipes/smoke.cfg --run.steps=6 --run.save_every=3 --parallel.pp=2 --data.micro_batch_sequences=2"
 ranks 4 run $recipe --run.folder="$work/plain" > "$work/log" 2>&1 || { cat "$work/log"; fail "the run that nobody watches"; }
 
-ranks 4 run $recipe --run.folder="$work/watched" --run.trace_step=3 --run.tensorboard > "$work/log" 2>&1 &
+# Held up in its fifth step, so that whoever follows finds it at work.
+ranks 4 run $recipe --run.folder="$work/watched" --run.trace_step=3 --run.tensorboard \
+  --parallel.fault=delay@rank=0:axis=data:step=5:call=1:seconds=3 > "$work/log" 2>&1 &
 job=$!
 for _ in $(seq 300); do
   [ -s "$work/watched/config.resolved.cfg" ] && break
