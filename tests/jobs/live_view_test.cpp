@@ -37,6 +37,8 @@ class LiveView : public testing::Test {
       out << fmt::format(R"({{"stage":"tuned","step":{},"loss":{},"tokens_per_second":12345.0,"unix_seconds":{:.3f}}})",
                          step, 4.0 - 0.1 * step, from + 2.0 * step)
           << '\n';
+    out << R"({"stage":"tuned","step":1,"straggler/rank":5,"straggler/own_seconds":3,"straggler/median_seconds":2})"
+        << '\n';
     out << kTorn;
   }
 
@@ -73,7 +75,7 @@ TEST_F(LiveView, TellsHowFarTheJobIs) {
   EXPECT_NEAR(seconds_left(record, look.now), 20 * 2.0 - 10.0, 1e-6);
   const std::string text = all(live_view(record, look));
   for (const char* wanted : {"✓ base", "▶ tuned", "· better", "step 30/50", "0:30 left", "loss", "12.3k", "tokens/s",
-                             "running for 1:10", "8 ranks", "node07", "step_00000020", "four", "█"})
+                             "running for 1:10", "8 ranks", "node07", "step_00000020", "four", "█", "slowest   rank 5"})
     EXPECT_NE(text.find(wanted), std::string::npos) << wanted << " is missing in\n" << text;
   EXPECT_EQ(text.find('\033'), std::string::npos);
   EXPECT_EQ(live_line(record, look), "tuned step 30/50 loss 1 speed 12.3k, 0:30 left, saved step_00000020");
