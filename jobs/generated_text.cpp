@@ -8,6 +8,7 @@
 
 #include "io/checkpoint/durable.hpp"
 #include "io/dataset/conversation_file.hpp"
+#include "jobs/stop_signal.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 #include "src/task/task_text.hpp"
@@ -67,6 +68,7 @@ void write_tasks(const TaskText& tasks, const std::filesystem::path& file) {
   std::string lines;
   std::int64_t bytes = 0;
   for (std::uint64_t number = 0; bytes < tasks.options().bytes; ++number) {
+    StopSignal::require_not_asked("writing generated text");
     const std::string document = tasks.document(number);
     bytes += std::ssize(document);
     lines += nlohmann::json{{"text", document}}.dump() + "\n";
@@ -78,6 +80,7 @@ template <class F>
 void for_each_chat(const TaskText& chats, const F& use) {
   std::int64_t bytes = 0;
   for (std::uint64_t number = 0; bytes < chats.options().bytes; ++number) {
+    StopSignal::require_not_asked("writing generated conversations");
     TaskChat chat = chats.chat(number);
     Conversation conversation;
     conversation.messages = std::move(chat.messages);

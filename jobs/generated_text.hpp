@@ -13,7 +13,7 @@ namespace athanor {
 /// "tasks(ARGUMENTS)" (problems with solutions, see src/task/task_text.hpp; a document a line of .jsonl) or
 /// "chats(ARGUMENTS)" (the same as conversations, see io/dataset/conversation_file.hpp). The same bytes each time; a
 /// file that is there already is left alone. @returns the file. @throws ConfigError listing the names there are;
-/// DataError
+/// DataError; Interrupted when a signal asks the job to stop
 std::filesystem::path write_generated_text(const std::string& name, const std::filesystem::path& folder);
 
 /// The conversations of "chats(ARGUMENTS)", in order. @throws ConfigError
