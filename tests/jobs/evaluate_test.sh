@@ -46,10 +46,8 @@ refused "two are named" --evaluate.benchmarks="jsonl:$work/sums.jsonl(max_bad=1)
 rl=(run --config configs/recipes/smoke_rl.cfg --base.run.steps=4 --r1_zero.run.steps=2 --rl.tasks="jsonl:$work/sums.jsonl(max_bad=0.1)")
 ranks 2 "${rl[@]}" --run.folder="$work/rl" > "$work/log" 2>&1 || { cat "$work/log"; fail "rl on a file"; }
 grep -q '"prompt":"[0-9]+[0-9]"' "$work/rl/stages/r1_zero/samples.jsonl" || fail "the file's problems are not in samples.jsonl"
-mkdir -p "$work/stopped/stages"
-cp -r "$work/rl/stages/base" "$work/stopped/stages/"
-ranks 1 "${rl[@]}" --run.folder="$work/stopped" --run.time_limit=0.01 > "$work/log" 2>&1
-[ $? -eq 75 ] || { cat "$work/log"; fail "the time limit did not stop rl"; }
+cp -r "$work/rl" "$work/stopped"
+rm "$work/stopped/recipe_state.json" # its stages are not complete: they go on from their checkpoints
 sed -i 's/^{"prompt":"1+1"/{"prompt":"1 + 1"/' "$work/sums.jsonl"
 ranks 1 "${rl[@]}" --run.folder="$work/stopped" > "$work/log" 2>&1
 [ $? -eq 2 ] && grep -q "not those this run began with" "$work/log" || { cat "$work/log"; fail "rl went on with other problems"; }
