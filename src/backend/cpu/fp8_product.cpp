@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "src/base/e4m3.hpp"
@@ -29,15 +30,18 @@ struct Scratch {
 /// dots[i][j] = sum over k of a[i][k] * b[k][j].
 template <std::int64_t kM>
 void dot_tile(const double* a, const double* b, std::int64_t depth, double (&dots)[kTileM][kTileN]) {
-  using Lanes [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = double;
+  using Lanes [[gnu::vector_size(64)]] = double;
   constexpr std::int64_t kLanes = 8;
   Lanes sums[kM][kTileN / kLanes] = {};
   for (std::int64_t k = 0; k < depth; ++k)
     for (std::int64_t i = 0; i < kM; ++i)
-      for (std::int64_t j = 0; j < kTileN / kLanes; ++j)
-        sums[i][j] += a[i * kDepth + k] * *reinterpret_cast<const Lanes*>(b + k * kTileN + j * kLanes);
+      for (std::int64_t j = 0; j < kTileN / kLanes; ++j) {
+        Lanes factors;
+        std::memcpy(&factors, b + k * kTileN + j * kLanes, sizeof(Lanes));
+        sums[i][j] += a[i * kDepth + k] * factors;
+      }
   for (std::int64_t i = 0; i < kM; ++i)
-    for (std::int64_t j = 0; j < kTileN / kLanes; ++j) *reinterpret_cast<Lanes*>(&dots[i][j * kLanes]) = sums[i][j];
+    for (std::int64_t j = 0; j < kTileN / kLanes; ++j) std::memcpy(&dots[i][j * kLanes], &sums[i][j], sizeof(Lanes));
 }
 
 void dots_of(std::int64_t rows, const double* a, const double* b, std::int64_t depth, double (&dots)[kTileM][kTileN]) {
