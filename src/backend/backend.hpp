@@ -155,6 +155,9 @@ class Backend {
   virtual Arena& arena() = 0;
   virtual std::unique_ptr<Stream> make_stream() = 0;
   virtual std::unique_ptr<Event> make_event() = 0;
+  /// Of a stream of this device, which they must not outlive. @throws Error on another stream than the first where the
+  /// device replays.
+  virtual std::unique_ptr<Graphs> make_graphs(Stream& stream) = 0;
   /// A tensor with unspecified elements (NaN-filled on the guarded device).
   Tensor empty(const Shape& shape, DType dtype);
 

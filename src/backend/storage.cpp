@@ -20,12 +20,15 @@ std::size_t Arena::block_bytes(std::size_t bytes) {
 
 StorageRef Arena::allocate(std::size_t bytes) {
   const std::size_t capacity = block_bytes(bytes);
-  auto& waiting = free_blocks_[capacity];
+  auto& waiting = (*home_)[capacity];
   StorageBlock* block = nullptr;
   if (!waiting.empty()) {
     block = waiting.back();
     waiting.pop_back();
   } else {
+    if (!may_grow_)
+      throw ArenaReserve::UsedUp("a recording wanted a block of " + std::to_string(capacity) +
+                                 " bytes that its reserve does not have");
     std::byte* data = system_allocate(capacity);
     if (!data) {
       // Blocks cached in other classes may be what is missing.
@@ -40,10 +43,8 @@ StorageRef Arena::allocate(std::size_t bytes) {
     block->data = data;
     block->capacity_bytes = capacity;
     block->arena = this;
-    // Room for every block of this class is made here, so that giving one back never allocates.
-    const auto in_class = static_cast<std::size_t>(std::count_if(
-        blocks_.begin(), blocks_.end(), [capacity](const auto& b) { return b->capacity_bytes == capacity; }));
-    if (waiting.capacity() < in_class) waiting.reserve(std::bit_ceil(in_class));
+    block->home = home_;
+    make_room(*home_, capacity);
     statistics_.reserved_bytes += capacity;
     ++statistics_.system_allocations;
   }
@@ -54,7 +55,15 @@ StorageRef Arena::allocate(std::size_t bytes) {
 
 void Arena::give_back(StorageBlock* block) noexcept {
   statistics_.in_use_bytes -= block->capacity_bytes;
-  free_blocks_.find(block->capacity_bytes)->second.push_back(block);
+  block->home->find(block->capacity_bytes)->second.push_back(block);
+}
+
+void Arena::make_room(WaitingBlocks& home, std::size_t capacity) {
+  const auto in_class = static_cast<std::size_t>(std::count_if(blocks_.begin(), blocks_.end(), [&](const auto& b) {
+    return b->capacity_bytes == capacity && b->home == &home;
+  }));
+  auto& waiting = home[capacity];
+  if (waiting.capacity() < in_class) waiting.reserve(std::bit_ceil(in_class));
 }
 
 void Arena::release_cached() noexcept {
@@ -66,6 +75,26 @@ void Arena::release_cached() noexcept {
     }
     waiting.clear();
   }
+}
+
+ArenaReserve::~ArenaReserve() {
+  for (const auto& block : arena_.blocks_)
+    if (block->home == &blocks_) block->home = &arena_.free_blocks_;
+  for (auto& [capacity, waiting] : blocks_) {
+    arena_.make_room(arena_.free_blocks_, capacity);
+    auto& kept = arena_.free_blocks_[capacity];
+    kept.insert(kept.end(), waiting.begin(), waiting.end());
+  }
+}
+
+ArenaReserve::Use::Use(ArenaReserve& reserve, bool may_grow)
+    : arena_(reserve.arena_),
+      before_(std::exchange(arena_.home_, &reserve.blocks_)),
+      could_grow_(std::exchange(arena_.may_grow_, may_grow)) {}
+
+ArenaReserve::Use::~Use() {
+  arena_.home_ = before_;
+  arena_.may_grow_ = could_grow_;
 }
 
 }  // namespace athanor

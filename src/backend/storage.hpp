@@ -12,16 +12,21 @@
 #include <vector>
 
 #include "src/backend/device.hpp"
+#include "src/base/error.hpp"
 
 namespace athanor {
 
 class Arena;
+struct StorageBlock;
+/// Blocks that wait to be handed out, by capacity.
+using WaitingBlocks = std::map<std::size_t, std::vector<StorageBlock*>>;
 
 /// A block of device memory. Made by an Arena only.
 struct StorageBlock {
   std::byte* data = nullptr;
   std::size_t capacity_bytes = 0;
   Arena* arena = nullptr;
+  WaitingBlocks* home = nullptr;  ///< where it waits when nothing uses it
   std::atomic<std::int64_t> references{0};
 };
 
@@ -59,6 +64,8 @@ struct MemoryStatistics {
   std::int64_t system_allocations = 0;  ///< times the system was asked for memory: constant in a steady state
 };
 
+class ArenaReserve;
+
 /// Caching allocator. Sizes are rounded up to a class (at most 1/8 above the request); a freed block waits in its
 /// class.
 class Arena {
@@ -83,11 +90,49 @@ class Arena {
 
  private:
   friend class StorageRef;
+  friend class ArenaReserve;
   void give_back(StorageBlock* block) noexcept;
+  /// Room in a home for every block of a capacity that has it, so that giving one back never allocates.
+  void make_room(WaitingBlocks& home, std::size_t capacity);
 
-  std::map<std::size_t, std::vector<StorageBlock*>> free_blocks_;  ///< by capacity
+  WaitingBlocks free_blocks_;
+  WaitingBlocks* home_ = &free_blocks_;  ///< of what is handed out now
+  bool may_grow_ = true;                 ///< whether the system may be asked
   std::vector<std::unique_ptr<StorageBlock>> blocks_;
   MemoryStatistics statistics_;
+};
+
+/// Memory set apart from an arena's, for work whose recording keeps its addresses: what is allocated while a Use exists
+/// comes from the reserve, and goes back to it. At its end the arena has it all.
+class ArenaReserve {
+ public:
+  explicit ArenaReserve(Arena& arena) : arena_(arena) {}
+  ~ArenaReserve();
+  ArenaReserve(const ArenaReserve&) = delete;
+  ArenaReserve& operator=(const ArenaReserve&) = delete;
+
+  /// Thrown where the reserve is used up and may not grow.
+  class UsedUp : public Error {
+   public:
+    using Error::Error;
+  };
+  /// @param may_grow  whether the system may be asked for more.
+  class Use {
+   public:
+    Use(ArenaReserve& reserve, bool may_grow);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    Arena& arena_;
+    WaitingBlocks* before_;
+    bool could_grow_;
+  };
+
+ private:
+  Arena& arena_;
+  WaitingBlocks blocks_;
 };
 
 }  // namespace athanor

@@ -3,6 +3,7 @@
 // CUDA it runs beside the host. Work on two streams is ordered by events only.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -29,6 +30,18 @@ class Stream {
 class Event {
  public:
   virtual ~Event() = default;
+};
+
+/// Work of a stream that comes again and again, made by Backend::make_graphs; a device may send it off from a
+/// recording. Law: for one `shape` the callable enqueues the same operations on the same tensors every time, on that
+/// stream alone; what is to differ lies in device memory. It brings no upload, download, message or other host work,
+/// waits for nothing, leaves no tensor of its own behind, and may be called more than once, or not at all, for one run.
+class Graphs {
+ public:
+  virtual ~Graphs() = default;
+  virtual void run(std::int64_t shape, const std::function<void()>& work) = 0;
+  /// Whether runs are replays of a recording: then few shapes are worth some rounding up.
+  virtual bool replays() const = 0;
 };
 
 /// Runs `work` at once where the stream allows it (no heap allocation), else enqueues it.

@@ -51,4 +51,6 @@ std::unique_ptr<Event> CpuBackend::make_event() {
   return std::make_unique<cpu::ImmediateEvent>();
 }
 
+std::unique_ptr<Graphs> CpuBackend::make_graphs(Stream&) { return std::make_unique<cpu::PlainGraphs>(); }
+
 }  // namespace athanor

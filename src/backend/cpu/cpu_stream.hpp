@@ -20,6 +20,13 @@ class ImmediateStream final : public Stream {
 
 class ImmediateEvent final : public Event {};
 
+/// The work as it is, each time.
+class PlainGraphs final : public Graphs {
+ public:
+  void run(std::int64_t, const std::function<void()>& work) override { work(); }
+  bool replays() const override { return false; }
+};
+
 class GuardedArena;
 
 /// Runs queued work late, in order. An event waited for first runs the recording stream up to its mark.

@@ -5,6 +5,7 @@
 #include "src/backend/cuda/attention.hpp"
 #include "src/backend/cuda/cuda_arena.hpp"
 #include "src/backend/cuda/cuda_device.hpp"
+#include "src/backend/cuda/cuda_graphs.hpp"
 #include "src/backend/cuda/cuda_stream.hpp"
 #include "src/backend/cuda/fp8.hpp"
 #include "src/backend/cuda/gemm.hpp"
@@ -49,6 +50,10 @@ std::unique_ptr<Stream> CudaBackend::make_stream() {
 }
 
 std::unique_ptr<Event> CudaBackend::make_event() { return std::make_unique<CudaEvent>(state_->device); }
+
+std::unique_ptr<Graphs> CudaBackend::make_graphs(Stream& stream) {
+  return std::make_unique<CudaGraphs>(static_cast<CudaStream&>(stream), arena());
+}
 
 // ---- operations that have files of their own
 

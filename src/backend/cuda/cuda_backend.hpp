@@ -18,6 +18,7 @@ class CudaBackend final : public Backend {
   Arena& arena() override;
   std::unique_ptr<Stream> make_stream() override;
   std::unique_ptr<Event> make_event() override;
+  std::unique_ptr<Graphs> make_graphs(Stream& stream) override;
   void upload(Tensor dst, std::span<const std::byte> host, Stream& stream) override;
   void download(std::span<std::byte> host, const Tensor& src, Stream& stream) override;
   void copy(Tensor dst, const Tensor& src, Stream& stream) override;

@@ -60,7 +60,43 @@ CudaStream::~CudaStream() {
   check_or_log(cudaStreamDestroy(stream_), "destroy a stream");
 }
 
+void CudaStream::require_running(const char* call) const {
+  if (recording_)
+    throw Error(std::string("cuda: ") + call +
+                " was called by work that is recorded, which may neither wait nor reach the host");
+}
+
+PinnedStaging& CudaStream::staging() {
+  require_running("a transfer from or to the host");
+  return staging_;
+}
+
+void CudaStream::begin_recording() {
+  require_running("begin_recording");
+  check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "begin to record a stream");
+  recording_ = true;
+  note_asked_before_ = std::exchange(note_asked_, false);
+}
+
+CudaStream::Recording CudaStream::end_recording() noexcept {
+  Recording recording;
+  recording.checks_ids = std::exchange(note_asked_, note_asked_before_);
+  recording.scratch = scratch_;
+  recording_ = false;
+  if (cudaStreamEndCapture(stream_, &recording.graph) == cudaSuccess) return recording;
+  cudaGetLastError();  // what went wrong was told where it did
+  recording.graph = nullptr;
+  return recording;
+}
+
+void CudaStream::replay(cudaGraphExec_t recorded, bool checks_ids) {
+  require_running("replay");
+  check(cudaGraphLaunch(recorded, stream_), "replay a recording");
+  note_asked_ = note_asked_ || checks_ids;
+}
+
 void CudaStream::synchronize() {
+  require_running("synchronize");
   if (note_asked_)
     check(cudaMemcpyAsync(note_copy_, note_, sizeof(IdNote), cudaMemcpyDeviceToHost, stream_), "read a stream's note");
   check(cudaStreamSynchronize(stream_), "wait for a stream");
@@ -118,6 +154,7 @@ std::byte* CudaStream::scratch(Arena& arena, std::size_t bytes) {
 }
 
 void CudaStream::enqueue_host(std::function<void()> work) {
+  require_running("host work");
   {
     const std::lock_guard lock(mutex_);
     host_work_.push_back(std::move(work));
@@ -150,10 +187,12 @@ void CudaStream::run_next_host_work(void* stream) noexcept {
 }
 
 void CudaStream::record(Event& event) {
+  require_running("record");
   check(cudaEventRecord(static_cast<CudaEvent&>(event).handle(), stream_), "record an event");
 }
 
 void CudaStream::wait(const Event& event) {
+  require_running("wait");
   check(cudaStreamWaitEvent(stream_, static_cast<const CudaEvent&>(event).handle(), 0),
         "order a stream after an event");
 }

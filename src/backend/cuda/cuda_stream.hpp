@@ -1,7 +1,8 @@
 // Streams and events of one GPU.
 // Laws: one host thread enqueues on a stream. Host work runs on a thread of CUDA's, in stream order, and must not call
 // CUDA. An exception in host work crosses no C frame: it is kept, later host work of the stream is skipped, and
-// synchronize() throws it. So does synchronize() with a bad index that a kernel noted (id_check.cuh).
+// synchronize() throws it. So does synchronize() with a bad index that a kernel noted (id_check.cuh). While the stream
+// records (CudaGraphs) nothing may wait, and no host work and no transfer from or to the host may be enqueued.
 // Memory: the arena hands blocks out in the order of the back end's first stream; on any other stream an operation's
 // tensors are kept alive until its work is done, and its caller orders it after the first stream by an event.
 #pragma once
@@ -79,7 +80,18 @@ class CudaStream final : public Stream {
 
   cudaStream_t handle() const { return stream_; }
   int device() const { return device_; }
-  PinnedStaging& staging() { return staging_; }
+  PinnedStaging& staging();
+
+  /// What is enqueued from here on is recorded instead of run.
+  void begin_recording();
+  struct Recording {
+    cudaGraph_t graph = nullptr;  ///< the caller's to destroy; null where the recording went wrong
+    bool checks_ids = false;      ///< some kernel may leave a note
+    StorageRef scratch;           ///< that the kernels use
+  };
+  Recording end_recording() noexcept;
+  /// Enqueues what was recorded. @param checks_ids  of the recording.
+  void replay(cudaGraphExec_t recorded, bool checks_ids);
 
   /// Keeps a tensor's memory until the work enqueued so far is done. Needed on streams other than the first.
   void keep(const Tensor& tensor);
@@ -91,6 +103,8 @@ class CudaStream final : public Stream {
   IdCheck id_check(const char* op, std::int64_t lowest, std::int64_t limit);
 
  private:
+  /// @throws Error while the stream records.
+  void require_running(const char* call) const;
   static void CUDART_CB run_next_host_work(void* stream) noexcept;
   void throw_noted_id();
 
@@ -110,6 +124,8 @@ class CudaStream final : public Stream {
   IdNote* note_ = nullptr;       ///< on the device, and
   IdNote* note_copy_ = nullptr;  ///< its copy on the host
   bool note_asked_ = false;      ///< since the last synchronize()
+  bool recording_ = false;
+  bool note_asked_before_ = false;  ///< note_asked_ when the recording began
   unsigned long long calls_ = 0;
   std::mutex mutex_;  ///< of the two below, shared with CUDA's thread
   std::deque<std::function<void()>> host_work_;

@@ -1,6 +1,6 @@
 // Checks of indices, which live on the device: a kernel passes over what is no index and leaves a note, which the
 // stream's synchronize() turns into an Error. Law: of the calls on a stream the first that met a bad index tells, of
-// its indices the one at the lowest place.
+// its indices the one at the lowest place. A call that a graph replays keeps the number of its recording.
 #pragma once
 
 #include <cuda_runtime.h>

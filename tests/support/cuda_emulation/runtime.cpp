@@ -1,4 +1,4 @@
-// The host interface of the emulated CUDA runtime: devices, memory, streams, events.
+// The host interface of the emulated CUDA runtime: devices, memory, streams, events, graphs.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -66,8 +66,16 @@ struct Mark {
 
 }  // namespace
 
+struct CUgraph_st {
+  std::vector<std::function<void()>> work;
+  bool broken = false;  ///< something was asked for that cannot be captured
+};
+struct CUgraphExec_st {
+  std::vector<std::function<void()>> work;
+};
 struct CUstream_st {
   std::shared_ptr<Queue> queue = std::make_shared<Queue>();
+  std::unique_ptr<CUgraph_st> captured;  ///< while the stream captures
 };
 struct CUevent_st {
   Mark mark;
@@ -75,10 +83,14 @@ struct CUevent_st {
 
 namespace emulation {
 void enqueue(cudaStream_t stream, std::function<void()> work) {
-  stream->queue->add([work = std::move(work)] {
+  auto opened = [work = std::move(work)] {
     const DeviceMemory::Open open;
     work();
-  });
+  };
+  if (stream->captured)
+    stream->captured->work.push_back(std::move(opened));
+  else
+    stream->queue->add(std::move(opened));
 }
 }  // namespace emulation
 
@@ -88,6 +100,14 @@ namespace {
 std::vector<cudaStream_t>& streams() {
   static std::vector<cudaStream_t> all;
   return all;
+}
+
+/// Whether some stream captures; its capture is broken by whatever asked.
+bool breaks_a_capture() {
+  bool any = false;
+  for (const cudaStream_t stream : streams())
+    if (stream->captured) any = stream->captured->broken = true;
+  return any;
 }
 }  // namespace
 
@@ -109,6 +129,8 @@ const char* cudaGetErrorString(cudaError_t status) {
       return "invalid device ordinal";
     case cudaErrorLaunchFailure:
       return last_failure().c_str();
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
   }
   return "unknown error";
 }
@@ -156,11 +178,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 
 cudaError_t cudaMalloc(void** data, std::size_t bytes) {
   const std::lock_guard lock(device_lock());
+  if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   *data = DeviceMemory::one().allocate(bytes);
   return *data ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFree(void* data) {
   const std::lock_guard lock(device_lock());
+  if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   if (data) DeviceMemory::one().free(data);
   return cudaSuccess;
 }
@@ -189,11 +213,13 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   stream->queue->run_until(stream->queue->enqueued);
   return stream->queue->told();
 }
 cudaError_t cudaDeviceSynchronize() {
   const std::lock_guard lock(device_lock());
+  if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   for (const cudaStream_t stream : streams()) stream->queue->run_until(stream->queue->enqueued);
   return cudaSuccess;
 }
@@ -204,6 +230,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return status;
 }
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t work, void* argument) {
+  if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   stream->queue->add([=] {
     const DeviceMemory::Closed closed;
     work(argument);
@@ -222,19 +249,56 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   event->mark = {stream->queue, stream->queue->enqueued};
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   if (event->mark.queue) event->mark.queue->run_until(event->mark.at);
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   const Mark& mark = event->mark;
   return mark.queue && mark.queue->done < mark.at ? cudaErrorNotReady : cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   if (event->mark.queue && event->mark.queue != stream->queue)
     stream->queue->add([mark = event->mark] { mark.queue->run_until(mark.at); });
+  return cudaSuccess;
+}
+
+// ---- graphs
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (stream->captured) return cudaErrorStreamCaptureUnsupported;
+  stream->captured = std::make_unique<CUgraph_st>();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  if (!stream->captured) return cudaErrorInvalidValue;
+  const auto captured = std::exchange(stream->captured, nullptr);
+  if (captured->broken) return cudaErrorStreamCaptureUnsupported;
+  *graph = new CUgraph_st(*captured);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = new CUgraphExec_st{graph->work};
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
+  for (const auto& work : executable->work) stream->queue->add(work);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
   return cudaSuccess;
 }
