@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "jobs/initial_weights.hpp"
+#include "jobs/rollout_room.hpp"
 #include "jobs/trained_model.hpp"
 #include "parallel/data/zero_optimizer.hpp"
 #include "src/base/error.hpp"
@@ -32,8 +33,10 @@ InferenceModel::InferenceModel(StageContext& context)
 std::unique_ptr<RolloutEngine> InferenceModel::make_engine(std::int64_t samples, std::int64_t rows,
                                                            const Tokenizer& tokenizer) {
   Environment& env = context_.environment;
-  return std::make_unique<RolloutEngine>(*env.ops, *model_, *env.mesh, std::max(context_.options.rl.slots, samples),
-                                         rows, cache_form(context_.options.run.numerics), &tokenizer, *env.compute);
+  const JobOptions& options = context_.options;
+  return std::make_unique<RolloutEngine>(*env.ops, *model_, *env.mesh,
+                                         rollout_room(options, std::max(options.rl.slots, samples), rows), &tokenizer,
+                                         *env.compute);
 }
 
 void require_init(const StageContext& context) {

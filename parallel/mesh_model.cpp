@@ -142,10 +142,10 @@ Tensor MeshModel::decode(ExecContext& ctx, const DecodeRows& rows, std::span<KvC
   });
 }
 
-std::vector<KvCache> MeshModel::make_caches(Backend& ops, std::int64_t num_slots, std::int64_t rows_per_slot,
+std::vector<KvCache> MeshModel::make_caches(Backend& ops, std::int64_t num_pages, std::int64_t page_rows,
                                             CacheForm form) const {
   std::vector<KvCache> caches;
-  for (const auto& part : parts_) caches.push_back(part->make_cache(ops, num_slots, rows_per_slot, form));
+  for (const auto& part : parts_) caches.push_back(part->make_cache(ops, num_pages, page_rows, form));
   return caches;
 }
 

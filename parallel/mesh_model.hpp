@@ -50,8 +50,7 @@ class MeshModel {
   /// Rows against the caches of this rank's chunks (make_caches), through the pipeline. Collective over pp and the
   /// layer axis: the same rows along pp and tp. @returns logits_NV (acc) where the head is, else nothing.
   Tensor decode(ExecContext& ctx, const DecodeRows& rows, std::span<KvCache> caches);
-  std::vector<KvCache> make_caches(Backend& ops, std::int64_t num_slots, std::int64_t rows_per_slot,
-                                   CacheForm form) const;
+  std::vector<KvCache> make_caches(Backend& ops, std::int64_t num_pages, std::int64_t page_rows, CacheForm form) const;
   /// The pipeline rank with the head.
   int head_rank() const { return options_.chunk_rank.back(); }
 

@@ -25,7 +25,9 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/rollout/advantage.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/rollout/answer_batcher.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/rollout/experience.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/rollout/generation_window.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/rollout/rollout_engine.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/rollout/slot_pages.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/rollout/token_advantage.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/schedule_plan.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/expert/all_to_all_dispatcher.cpp

@@ -148,6 +148,16 @@ void describe(OptionTable& table, RlOptions& rl) {
   table.add("length_stages", rl.length_stages, "STEP:TOKENS, ...",
             "shorter limits for the beginning: \"0:32, 100:64\" (none above max_new_tokens); empty: one limit");
   table.add("slots", rl.slots, "sequences", "that a rank generates at once", kPositive);
+  table.add("page_tokens", rl.page_tokens, "tokens",
+            "in a page of the key/value cache (16, 32, 64, ...): siblings share the whole pages of their prompt",
+            kPositive);
+  table.add(
+      "cache_tokens", rl.cache_tokens, "tokens",
+      "that the key/value cache of a rank has pages for; where they run out the youngest sequence gives up its own "
+      "and is computed again later, with the same completion; 0: all slots at full length");
+  table.add("look_every", rl.look_every, "tokens",
+            "of every sequence between two looks of the host at what has ended; what is written does not depend on it; "
+            "0: 1 on a CPU, 16 on a GPU");
   describe_sampler(table, rl.sampler, "of the sampling, and of the softmax that is trained");
   table.add("objective", rl.objective, "grpo|dr_grpo|dapo|bnpo|gspo|cispo|rloo|reinforce++|ppo",
             "how rewards become an update; ppo has a critic");

@@ -89,6 +89,7 @@ struct RlOptions {
   std::string prompt_template = "tags";
   std::int64_t prompts_per_rollout = 32, group_size = 16, updates_per_rollout = 1;
   std::int64_t max_new_tokens = 128, slots = 512;
+  std::int64_t page_tokens = 16, cache_tokens = 0, look_every = 0;
   std::string length_stages;
   SamplingArgs sampler;
   std::string objective = "grpo";

@@ -9,6 +9,7 @@
 #include "jobs/bench/bench.hpp"
 #include "jobs/environment.hpp"
 #include "jobs/machine_ceiling.hpp"
+#include "jobs/rollout_room.hpp"
 #include "jobs/trained_model.hpp"
 #include "parallel/rollout/rollout_engine.hpp"
 #include "src/base/error.hpp"
@@ -51,8 +52,8 @@ void bench_rollout(const BenchOptions& bench, const JobOptions& options, HostGro
   how.sampling.temperature = rl.sampler.temperature;
   how.max_new_tokens = rl.max_new_tokens;
   how.group_size = rl.group_size;
-  RolloutEngine engine(*env.ops, *model, *env.mesh, rl.slots, kPromptTokens + rl.max_new_tokens,
-                       cache_form(options.run.numerics), nullptr, *env.compute);
+  RolloutEngine engine(*env.ops, *model, *env.mesh, rollout_room(options, rl.slots, kPromptTokens + rl.max_new_tokens),
+                       nullptr, *env.compute);
   const std::int64_t mine = rl.prompts_per_rollout / ranks;
   const auto prompts = random_prompts(env.mesh->coord(Axis::data) * mine, mine, options.model.vocab_size);
   engine.generate(prompts, how);  // warm-up
@@ -69,19 +70,21 @@ void bench_rollout(const BenchOptions& bench, const JobOptions& options, HostGro
   const auto tokens = static_cast<double>(rl.prompts_per_rollout * rl.group_size * rl.max_new_tokens);
   const double flops = tokens * forward_flops_per_token(options.model, kPromptTokens + rl.max_new_tokens) / seconds;
   if (world.rank() != 0) return;
+  const double page_mb =
+      static_cast<double>(KvCache::numbers_per_token(options.model, cache_form(options.run.numerics)) *
+                          options.model.num_layers * rl.page_tokens) *
+      static_cast<double>(size_bytes(options.run.dtype)) * 1e-6;
   fmt::print(
       "{{\"active_parameters\":{},\"dtype\":\"{}\",\"numerics\":\"{}\",\"ranks\":{},\"pp\":{},\"dp\":{},\"tp\":{},"
       "\"ep\":{},\"threads\":{},\"sequences\":{},\"slots_of_a_rank\":{},\"new_tokens\":{},\"rollout_seconds\":{:.3f},"
       "\"tokens_per_second\":{:.0f},\"model_gflops\":{:.1f},\"gemm_peak_gflops\":{:.1f},\"share_of_peak\":{:.3f},"
-      "\"cache_mb_of_a_rank\":{:.1f}}}\n",
+      "\"cache_mb_of_a_rank\":{:.1f},\"cache_mb_held\":{:.1f},\"preempted\":{}}}\n",
       parameter_count(options.model).activated, to_string(options.run.dtype),
       options.run.numerics == Numerics::fast ? "fast" : "batch_invariant", world.size(), env.mesh->size(Axis::pp),
       env.mesh->size(Axis::dp), env.mesh->size(Axis::tp), env.mesh->size(Axis::ep), omp_get_max_threads(),
       rl.prompts_per_rollout * rl.group_size, rl.slots, rl.max_new_tokens, seconds, tokens / seconds, flops * 1e-9,
-      peak * 1e-9, flops / peak,
-      static_cast<double>(KvCache::numbers_per_token(options.model, cache_form(options.run.numerics)) *
-                          options.model.num_layers * (rl.slots + 1) * (kPromptTokens + rl.max_new_tokens)) *
-          static_cast<double>(size_bytes(options.run.dtype)) * 1e-6);
+      peak * 1e-9, flops / peak, page_mb * static_cast<double>(engine.num_pages()),
+      page_mb * static_cast<double>(engine.statistics().most_pages_held), engine.statistics().preempted);
 }
 
 }  // namespace athanor

@@ -11,7 +11,7 @@
 #include "jobs/expert_placements.hpp"
 #include "jobs/initial_weights.hpp"
 #include "jobs/loaded_model.hpp"
-#include "parallel/rollout/rollout_engine.hpp"
+#include "jobs/rollout_room.hpp"
 #include "src/base/error.hpp"
 #include "src/task/prompt_template.hpp"
 
@@ -74,7 +74,7 @@ int generate_command(const std::vector<std::string>& words, HostGroup& world) {
     options.stop_ids.push_back(chat.end_id());
   }
   const auto room = static_cast<std::int64_t>(begun.tokens.size()) + options.max_new_tokens;
-  RolloutEngine engine(*env.ops, *loaded.model, *env.mesh, options.group_size, room, cache_form(given.run.numerics),
+  RolloutEngine engine(*env.ops, *loaded.model, *env.mesh, rollout_room(given, options.group_size, room),
                        loaded.tokenizer.get(), *env.compute);
   const auto begin = std::chrono::steady_clock::now();
   const auto samples = engine.generate(std::span(&begun, 1), options);

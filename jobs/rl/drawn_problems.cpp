@@ -56,7 +56,7 @@ void complete(DrawnProblems& drawn, RolloutEngine& engine, const ProblemScorer& 
   drawn.completions.clear();
   for (std::vector<Completion>& list : gathered_completions(mine, ranks))
     std::move(list.begin(), list.end(), std::back_inserter(drawn.completions));
-  drawn.tokens_generated = ranks.sum(engine.tokens_generated());
+  drawn.tokens_generated = ranks.sum(engine.statistics().tokens);
 }
 
 ScoredGroups score(const DrawnProblems& drawn, const ProblemScorer& scorer, std::int64_t group_size,

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "jobs/rl/row_tokens.hpp"
+#include "jobs/rollout_room.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 #include "src/base/stopwatch.hpp"
@@ -54,8 +55,8 @@ PolicyTrainer::PolicyTrainer(Environment& env, const JobOptions& options, const 
   if (objective.critic) critic_ = std::make_unique<Critic>(env, options);
   credit_ = std::make_unique<Credit>(options_, *env.mesh, reference_.get(), critic_.get());
   const std::int64_t row_tokens = row_tokens_of(options);
-  engine_ = std::make_unique<RolloutEngine>(*env.ops, *trained_.model, *env.mesh, rl.slots, row_tokens + 1,
-                                            cache_form(options.run.numerics), &tokenizer, *env.compute);
+  engine_ = std::make_unique<RolloutEngine>(*env.ops, *trained_.model, *env.mesh,
+                                            rollout_room(options, rl.slots, row_tokens + 1), &tokenizer, *env.compute);
   ExperienceBatcher::Options batching;
   batching.rows = {.row_tokens = row_tokens,
                    .rows_per_batch = rl.rows_per_batch,

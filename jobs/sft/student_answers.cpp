@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "jobs/rl/gathered_completions.hpp"
+#include "jobs/rollout_room.hpp"
 
 namespace athanor {
 namespace {
@@ -29,8 +30,8 @@ StudentAnswers::StudentAnswers(Environment& env, MeshModel& model, const JobOpti
     : env_(env),
       sampling_(sampling_of(options, end_id)),
       row_tokens_(options.data.sequence_length),
-      engine_(*env.ops, model, *env.mesh, options.rl.slots, options.data.sequence_length + 1,
-              cache_form(options.run.numerics), nullptr, *env.compute) {}
+      engine_(*env.ops, model, *env.mesh, rollout_room(options, options.rl.slots, options.data.sequence_length + 1),
+              nullptr, *env.compute) {}
 
 std::vector<Example> StudentAnswers::write(const std::vector<const Example*>& examples, std::int64_t first_number) {
   const auto ranks = static_cast<std::size_t>(env_.mesh->size(Axis::data));

@@ -45,6 +45,9 @@ struct RopeArgs {
   bool inverse = false;       ///< rotate by the negative angle: the backward of the forward
 };
 
+/// A page of a cache has 16, 32, 64, ... rows: a part or a multiple of every tile of keys.
+constexpr bool whole_page(std::int64_t page_rows) { return page_rows >= 16 && (page_rows & (page_rows - 1)) == 0; }
+
 struct AttentionArgs {
   std::int64_t num_heads = 0, num_kv_heads = 0;  ///< H, G; query head h uses key/value head h / (H/G)
   std::int64_t qk_dim = 0, v_dim = 0;            ///< Q, V
@@ -144,6 +147,14 @@ struct Fp8Matrix {
   Fp8Tiles tiles = Fp8Tiles::rows;
 };
 
+/// Sequences that are being written, one a row (i32): what a step of generation reads and advance_rows moves on.
+struct WrittenRows {
+  Tensor tokens_R;     ///< the newest token, which the next step reads
+  Tensor positions_R;  ///< its place in the sequence
+  Tensor lengths_R;    ///< tokens it may attend to: positions_R + 1; 0 where the sequence has ended
+  Tensor counts_R;     ///< tokens written so far
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -176,7 +187,7 @@ class Backend {
   /// dst_RD[r] = src_ND[ids_R[r]]; a row of zeros where the id is -1 (it lies on another rank). Embedding look-up; also
   /// a gather of cache rows.
   virtual void gather_rows(Tensor dst_RD, const Tensor& src_ND, const Tensor& ids_R, Stream& stream) = 0;
-  /// dst_ND[ids_R[r]] = src_RD[r]; ids distinct. Writes rows of a cache.
+  /// dst_ND[ids_R[r]] = src_RD[r]; ids distinct, rows of id -1 left out. Writes rows of a cache.
   virtual void scatter_rows(Tensor dst_ND, const Tensor& src_RD, const Tensor& ids_R, Stream& stream) = 0;
   /// dst_ND[ids_R[r]] += src_RD[r] in the order of r, rows of id -1 left out; dst acc, src x. Embedding gradient.
   virtual void scatter_add_rows(Tensor dst_ND, const Tensor& src_RD, const Tensor& ids_R, Stream& stream) = 0;
@@ -282,12 +293,14 @@ class Backend {
   virtual void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, const Tensor& q, const Tensor& k,
                                   const Tensor& v, const Tensor& o, const Tensor& lse_TH, const Tensor& key_begin_T,
                                   const Tensor& key_end_T, const AttentionArgs& args, Stream& stream) = 0;
-  /// Decode and prefill against a cache: query row r of q_R(HQ) attends to rows [slots_R[r]*L, slots_R[r]*L +
-  /// lengths_R[r]) of k_cache_(S*L)(G*Q) and v_cache (L rows a slot). An undefined v_cache means: the value is the
-  /// first v_dim entries of the key row (absorbed MLA, where the cache row is [c_kv | k_pe]).
+  /// Decode and prefill against a cache in pages of L = page_rows rows (whole_page): key j of slot s is row
+  /// pages_SP[s, j / L] * L + j % L of k_cache_(N*L)(G*Q) and v_cache, and query row r of q_R(HQ) attends to keys [0,
+  /// lengths_R[r]) of slot slots_R[r] (all i32). The result does not depend on where pages lie, nor on their size. An
+  /// undefined v_cache means: the value is the first v_dim entries of the key row (absorbed MLA, where the cache row is
+  /// [c_kv | k_pe]).
   virtual void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache,
-                                const Tensor& slots_R, const Tensor& lengths_R, std::int64_t rows_per_slot,
-                                const AttentionArgs& args, Stream& stream) = 0;
+                                const Tensor& pages_SP, const Tensor& slots_R, const Tensor& lengths_R,
+                                std::int64_t page_rows, const AttentionArgs& args, Stream& stream) = 0;
   /// For every head h: y_R(H*B)[h] = x_R(H*A)[h] * w_HAB'[h], w's slice of head h being rows [h*stride + first, + A or
   /// B) of the matrix w_(H*stride)C. With transpose no: A = C, B = count, y = x * slice^T; with yes: A = count, B = C,
   /// y = x * slice. Absorbed MLA: q_nope -> latent (yes, slice = W_UK) and latent -> head output (no, slice = W_UV).
@@ -402,6 +415,22 @@ class Backend {
   /// the truncations. Row r draws uniform number 0 of (seed, sampling, keys_R[r] (i64)).
   virtual void sample(Tensor ids_R, Tensor logprobs_R, const Tensor& logits_RV, const Tensor& keys_R,
                       std::uint64_t seed, const SamplingArgs& args, Stream& stream) = 0;
+
+  // ---- generation (generation.cpp): what a loop over sampled tokens needs to stay on the device. Ids are i32.
+  /// rows_R[r] = pages_SP[slots_R[r], p / L] * L + p % L with p = positions_R[r], L = page_rows: where a token's keys
+  /// and values go in a cache (attention_cached); -1, nowhere, where lengths_R[r] is 0.
+  virtual void cache_rows(Tensor rows_R, const Tensor& pages_SP, const Tensor& slots_R, const Tensor& positions_R,
+                          const Tensor& lengths_R, std::int64_t page_rows, Stream& stream) = 0;
+  /// keys_R (i64), for sample: a word of (prompts_R (i64), siblings_R, counts_R), src/base/sampling_key.hpp.
+  virtual void sampling_keys(Tensor keys_R, const Tensor& prompts_R, const Tensor& siblings_R, const Tensor& counts_R,
+                             Stream& stream) = 0;
+  /// A step of R sequences, from what was sampled for them. Where row r has not ended: tokens_NR[n, r] = ids_R[r],
+  /// logprobs_NR[n, r] = logprobs_R[r] (acc) with n = step_1[0], the row's newest token is ids_R[r], one place further
+  /// on; it ends (length 0) when that is one of stop_ids_S (undefined: none) or its count reaches most_tokens. Where it
+  /// has ended: tokens_NR[n, r] = -1, logprobs_NR[n, r] = 0. Then step_1[0] += 1 (i32), which must have been below N.
+  virtual void advance_rows(const WrittenRows& rows, Tensor tokens_NR, Tensor logprobs_NR, Tensor step_1,
+                            const Tensor& ids_R, const Tensor& logprobs_R, const Tensor& stop_ids_S,
+                            std::int64_t most_tokens, Stream& stream) = 0;
 };
 
 /// Devices this build and machine offer: "cpu", "cpu-guarded", then "cuda:N".

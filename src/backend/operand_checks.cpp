@@ -79,9 +79,20 @@ void require_attention(std::string_view op, const Tensor& q, const Tensor& k, co
   require(key_begin_T.dtype() == DType::i32 && key_begin_T.numel() == tokens, op, "i32 key_begin [T]", key_begin_T, q);
 }
 
+namespace {
+
+void require_pages(std::string_view op, const Tensor& pages_SP, std::int64_t page_rows) {
+  require(pages_SP.dtype() == DType::i32 && pages_SP.shape().ndim() == 2, op, "i32 pages [S, P]", pages_SP);
+  require(
+      whole_page(page_rows), op, [&] { return "pages of 16, 32, 64, ... rows, not " + std::to_string(page_rows); },
+      pages_SP);
+}
+
+}  // namespace
+
 void require_attention_cached(std::string_view op, const Tensor& o, const Tensor& q, const Tensor& k_cache,
-                              const Tensor& v_cache, const Tensor& slots_R, const Tensor& lengths_R,
-                              std::int64_t rows_per_slot, const AttentionArgs& args) {
+                              const Tensor& v_cache, const Tensor& pages_SP, const Tensor& slots_R,
+                              const Tensor& lengths_R, std::int64_t page_rows, const AttentionArgs& args) {
   const std::int64_t rows = q.shape().flat_rows();
   require_heads(op, args, q, k_cache);
   require(o.shape().flat_rows() == rows && o.shape().back() == args.num_heads * args.v_dim && o.dtype() == q.dtype(),
@@ -92,9 +103,45 @@ void require_attention_cached(std::string_view op, const Tensor& o, const Tensor
             op, "a value cache of G*V columns, rows and type of the key cache", v_cache, k_cache);
   else
     require(args.v_dim <= args.qk_dim, op, "values within the key row (v_dim <= qk_dim)", k_cache, q);
-  require(rows_per_slot > 0 && k_cache.shape().flat_rows() % rows_per_slot == 0, op, "whole slots of rows_per_slot",
-          k_cache, q);
+  require_pages(op, pages_SP, page_rows);
+  require(
+      k_cache.shape().flat_rows() % page_rows == 0, op,
+      [&] { return "whole pages of " + std::to_string(page_rows) + " rows"; }, k_cache, q);
   require(is_ids(slots_R, rows) && is_ids(lengths_R, rows), op, "i32 slots [R] and lengths [R]", slots_R, lengths_R);
+}
+
+void require_cache_rows(std::string_view op, const Tensor& rows_R, const Tensor& pages_SP, const Tensor& slots_R,
+                        const Tensor& positions_R, const Tensor& lengths_R, std::int64_t page_rows) {
+  require_pages(op, pages_SP, page_rows);
+  require(is_ids(rows_R, rows_R.numel()) && is_ids(slots_R, rows_R.numel()), op, "i32 rows [R] and slots [R]", rows_R,
+          slots_R);
+  require(is_ids(positions_R, rows_R.numel()) && is_ids(lengths_R, rows_R.numel()), op,
+          "i32 positions [R] and lengths [R]", positions_R, lengths_R);
+}
+
+void require_sampling_keys(std::string_view op, const Tensor& keys_R, const Tensor& prompts_R, const Tensor& siblings_R,
+                           const Tensor& counts_R) {
+  const std::int64_t rows = keys_R.numel();
+  require(keys_R.dtype() == DType::i64 && prompts_R.dtype() == DType::i64 && prompts_R.numel() == rows, op,
+          "i64 keys [R] and prompts [R]", keys_R, prompts_R);
+  require(is_ids(siblings_R, rows) && is_ids(counts_R, rows), op, "i32 siblings [R] and counts [R]", siblings_R,
+          counts_R);
+}
+
+void require_advance_rows(std::string_view op, const WrittenRows& rows, const Tensor& tokens_NR,
+                          const Tensor& logprobs_NR, const Tensor& step_1, const Tensor& ids_R,
+                          const Tensor& logprobs_R, const Tensor& stop_ids_S) {
+  const std::int64_t count = ids_R.numel();
+  for (const Tensor* of_row : {&rows.tokens_R, &rows.positions_R, &rows.lengths_R, &rows.counts_R})
+    require(is_ids(*of_row, count) && is_ids(ids_R, count), op, "i32 ids [R] and states [R]", ids_R, *of_row);
+  require(tokens_NR.dtype() == DType::i32 && tokens_NR.shape().ndim() == 2 && tokens_NR.shape().back() == count, op,
+          "i32 tokens [N, R] of R ids", tokens_NR, ids_R);
+  require(logprobs_NR.shape() == tokens_NR.shape() && logprobs_NR.dtype() == logprobs_R.dtype(), op,
+          "log-probabilities [N, R] of their type", logprobs_NR, logprobs_R);
+  require(logprobs_R.numel() == count && (logprobs_R.dtype() == DType::f32 || logprobs_R.dtype() == DType::f64), op,
+          "f32 or f64 log-probabilities [R]", logprobs_R, ids_R);
+  require(is_ids(step_1, 1), op, "an i32 step [1]", step_1);
+  if (stop_ids_S.defined()) require(is_ids(stop_ids_S, stop_ids_S.numel()), op, "i32 stop ids", stop_ids_S);
 }
 
 HeadProduct per_head_product(std::string_view op, const Tensor& y, const Tensor& x, const Tensor& w,

@@ -42,8 +42,16 @@ void require_attention(std::string_view op, const Tensor& q, const Tensor& k, co
                        const Tensor& lse_TH, const Tensor& key_begin_T, const Tensor& key_end_T,
                        const AttentionArgs& args);
 void require_attention_cached(std::string_view op, const Tensor& o, const Tensor& q, const Tensor& k_cache,
-                              const Tensor& v_cache, const Tensor& slots_R, const Tensor& lengths_R,
-                              std::int64_t rows_per_slot, const AttentionArgs& args);
+                              const Tensor& v_cache, const Tensor& pages_SP, const Tensor& slots_R,
+                              const Tensor& lengths_R, std::int64_t page_rows, const AttentionArgs& args);
+void require_cache_rows(std::string_view op, const Tensor& rows_R, const Tensor& pages_SP, const Tensor& slots_R,
+                        const Tensor& positions_R, const Tensor& lengths_R, std::int64_t page_rows);
+void require_sampling_keys(std::string_view op, const Tensor& keys_R, const Tensor& prompts_R, const Tensor& siblings_R,
+                           const Tensor& counts_R);
+/// stop_ids_S may be undefined.
+void require_advance_rows(std::string_view op, const WrittenRows& rows, const Tensor& tokens_NR,
+                          const Tensor& logprobs_NR, const Tensor& step_1, const Tensor& ids_R,
+                          const Tensor& logprobs_R, const Tensor& stop_ids_S);
 /// What per_head_gemm multiplies of each head: columns of x and of y.
 struct HeadProduct {
   std::int64_t in, out;

@@ -1,21 +1,22 @@
 #include "src/model/kv_cache.hpp"
 
+#include <limits>
+
 namespace athanor {
 
-KvCache::KvCache(Backend& ops, const ModelConfig& config, DType dtype, std::int64_t num_slots,
-                 std::int64_t rows_per_slot, std::int64_t num_layers, int tp, CacheForm form)
-    : num_slots_(num_slots), rows_per_slot_(rows_per_slot) {
-  if (num_slots <= 0 || rows_per_slot <= 0)
-    throw Error("KvCache: wanted at least one slot of at least one row, found " + std::to_string(num_slots) +
-                " slots of " + std::to_string(rows_per_slot));
-  if (rows_per_slot > config.max_positions)
-    throw ConfigError("a sequence of " + std::to_string(rows_per_slot) +
-                      " tokens was asked for, but model.max_positions = " + std::to_string(config.max_positions) +
-                      "; shorten the sequence or raise model.max_positions");
-  const std::int64_t rows = num_slots * rows_per_slot;
+KvCache::KvCache(Backend& ops, const ModelConfig& config, DType dtype, std::int64_t num_pages, std::int64_t page_rows,
+                 std::int64_t num_layers, int tp, CacheForm form)
+    : page_rows_(page_rows) {
+  const std::int64_t rows = num_pages * page_rows;
+  if (!whole_page(page_rows))
+    throw ConfigError("a page of the key/value cache has 16, 32, 64, ... tokens, found " + std::to_string(page_rows) +
+                      " (rl.page_tokens)");
+  if (num_pages <= 0 || rows > std::numeric_limits<std::int32_t>::max())
+    throw ConfigError("a key/value cache has 1 to 2^31 - 1 tokens, found " + std::to_string(num_pages) + " pages of " +
+                      std::to_string(page_rows) + "; lower rl.slots or rl.cache_tokens");
   layers_.resize(static_cast<std::size_t>(num_layers));
   for (LayerCache& layer : layers_) {
-    layer.rows_per_slot = rows_per_slot;
+    layer.page_rows = page_rows;
     if (config.attention == AttentionKind::mla && form == CacheForm::heads) {
       const std::int64_t heads = config.num_heads / tp;
       layer.k = ops.empty({rows, heads * (config.qk_nope_head_dim + config.qk_rope_head_dim)}, dtype);

@@ -314,13 +314,17 @@ Tensor Transformer::logits(ExecContext& ctx) {
   return head_->logits(ctx, evaluate_hidden(ctx, Tensor{}));
 }
 
-Tensor Transformer::decode(ExecContext& caller, const DecodeRows& rows, KvCache& cache, const Tensor& x_RD) {
+Tensor Transformer::decode(ExecContext& caller, const DecodeRows& given, KvCache& cache, const Tensor& x_RD) {
   if (caller.training) throw Error("Transformer::decode: wanted a context with training = false");
   require_head("decode", HeadKind::tokens);
   ExecContext ctx = caller;
   ctx.decoding = true;
   Slot& scratch = *evaluation_slot_;
   require_input("decode", x_RD, !part_.has_embedding);
+  DecodeRows rows = given;
+  rows.cache_rows_R = ctx.ops.empty(rows.positions_R.shape(), DType::i32);
+  ctx.ops.cache_rows(rows.cache_rows_R, rows.pages_SP, rows.slots_R, rows.positions_R, rows.lengths_R,
+                     cache.page_rows(), ctx.compute);
   Tensor h_RD = part_.has_embedding ? embedding_->forward(ctx, rows.tokens_R, scratch.embedding) : x_RD;
   for (std::size_t l = 0; l < blocks_.size(); ++l)
     h_RD = blocks_[l]->decode(ctx, h_RD, rows, cache.layer(static_cast<std::int64_t>(l)), scratch.blocks[l]);

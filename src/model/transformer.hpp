@@ -80,9 +80,9 @@ class Transformer final : public ModelChunk {
   /// the next chunk takes where there is one.
   Tensor decode(ExecContext& ctx, const DecodeRows& rows, KvCache& cache, const Tensor& x_RD = {});
   /// A cache for the layers and heads held here.
-  KvCache make_cache(Backend& ops, std::int64_t num_slots, std::int64_t rows_per_slot, CacheForm form) const {
-    return KvCache(ops, config_, dtype_, num_slots, rows_per_slot, part_.layer_end - part_.layer_begin,
-                   ranks_.tp_size(), form);
+  KvCache make_cache(Backend& ops, std::int64_t num_pages, std::int64_t page_rows, CacheForm form) const {
+    return KvCache(ops, config_, dtype_, num_pages, page_rows, part_.layer_end - part_.layer_begin, ranks_.tp_size(),
+                   form);
   }
 
   /// Runs a forward of ctx.batch and names the first layer whose output is not finite ("layers.3.attention"); empty

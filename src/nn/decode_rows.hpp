@@ -1,7 +1,8 @@
 // Rows that attend to a cache instead of to each other: new tokens of sequences being generated. A slot holds one
-// sequence; a call carries any number of rows of any slots: many consecutive ones of a slot are a prefill, one a slot
-// is a decode step. Law: all rows are written to the cache before any row reads it, and row r sees lengths_R[r] cache
-// rows.
+// sequence, in pages of the cache that the page table names; a call carries any number of rows of any slots: many
+// consecutive ones of a slot are a prefill, one a slot is a decode step. Law: all rows are written to the cache before
+// any row reads it, and row r sees the first lengths_R[r] tokens of its slot. Slots may share pages that no row of the
+// call writes.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,10 @@ struct DecodeRows {
   Tensor tokens_R;      ///< i32
   Tensor positions_R;   ///< i32, place of the token in its sequence
   Tensor slots_R;       ///< i32, which sequence of the cache
-  Tensor lengths_R;     ///< i32, cache rows the token may attend to: positions_R + 1
-  Tensor cache_rows_R;  ///< i32, slots_R * rows_per_slot + positions_R: where its keys and values go; distinct
+  Tensor lengths_R;     ///< i32, tokens it may attend to: positions_R + 1, or 0: the row counts for nothing
+  Tensor pages_SP;      ///< i32, the pages of each slot in order of its tokens
   Tensor logit_rows_N;  ///< i32, rows whose logits are wanted; undefined: all
+  Tensor cache_rows_R;  ///< i32, where keys and values go (Backend::cache_rows), distinct; filled by the model
 };
 
 /// What MLA keeps of a token. GQA has one form for both.
@@ -25,10 +27,10 @@ enum class CacheForm : std::uint8_t {
   heads,   ///< keys and values of every head: attention in the form, and to the bits, of training
 };
 
-/// One layer's part of the cache: [num_slots * rows_per_slot, width].
+/// One layer's part of the cache: [num_pages * page_rows, width].
 struct LayerCache {
   Tensor k, v;
-  std::int64_t rows_per_slot = 0;
+  std::int64_t page_rows = 0;
 };
 
 }  // namespace athanor

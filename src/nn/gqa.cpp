@@ -131,7 +131,7 @@ Tensor Gqa::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows,
   ctx.ops.scatter_rows(cache.k, k, rows.cache_rows_R, ctx.compute);
   ctx.ops.scatter_rows(cache.v, v, rows.cache_rows_R, ctx.compute);
   const Tensor o = ctx.empty(q.shape());
-  ctx.ops.attention_cached(o, q, cache.k, cache.v, rows.slots_R, rows.lengths_R, cache.rows_per_slot, args_,
+  ctx.ops.attention_cached(o, q, cache.k, cache.v, rows.pages_SP, rows.slots_R, rows.lengths_R, cache.page_rows, args_,
                            ctx.compute);
   return ranks_.sum_scatter(ctx, w_o_.forward(ctx, o, unused.w_o));
 }

@@ -194,7 +194,7 @@ Tensor Mla::attend_heads(ExecContext& ctx, const Tensor& q, const Latent& latent
   ctx.ops.scatter_rows(cache.k, k, rows.cache_rows_R, ctx.compute);
   ctx.ops.scatter_rows(cache.v, v, rows.cache_rows_R, ctx.compute);
   Tensor o = ctx.empty({q.dim(0), config_.num_heads * config_.v_head_dim});
-  ctx.ops.attention_cached(o, q, cache.k, cache.v, rows.slots_R, rows.lengths_R, cache.rows_per_slot,
+  ctx.ops.attention_cached(o, q, cache.k, cache.v, rows.pages_SP, rows.slots_R, rows.lengths_R, cache.page_rows,
                            attention_args(config_), ctx.compute);
   return o;
 }
@@ -220,7 +220,8 @@ Tensor Mla::attend_latents(ExecContext& ctx, const Tensor& q, const Latent& late
 
   const Tensor context = ctx.empty({num_rows, heads * latent_dim});
   ctx.ops.attention_cached(context, q_absorbed.reshaped({num_rows, heads * (latent_dim + rope_dim)}), cache.k, Tensor{},
-                           rows.slots_R, rows.lengths_R, cache.rows_per_slot, absorbed_args(config_), ctx.compute);
+                           rows.pages_SP, rows.slots_R, rows.lengths_R, cache.page_rows, absorbed_args(config_),
+                           ctx.compute);
   Tensor o = ctx.empty({num_rows, heads * v_dim});
   ctx.ops.per_head_gemm(o, context, w_kv_b, heads, nope + v_dim, nope, v_dim, Transpose::no, ctx.compute);
   return o;

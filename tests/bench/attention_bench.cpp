@@ -108,9 +108,14 @@ void decode(benchmark::State& state) {
   Tensor o = bench.ops->empty(q.shape(), dtype);
   std::vector<std::int32_t> slot_ids;
   for (std::int32_t i = 0; i < slots; ++i) slot_ids.push_back(i);
+  std::vector<std::int32_t> pages;  // of 16 rows, as many sequences at work come to have them
+  for (std::int32_t slot = 0; slot < slots; ++slot)
+    for (std::int32_t i = 0; i < length / 16; ++i) pages.push_back(i * static_cast<std::int32_t>(slots) + slot);
+  const Tensor pages_SP = bench.ids(pages).reshaped({slots, length / 16});
   const Tensor ids = bench.ids(slot_ids), lengths = bench.ids(std::vector<std::int32_t>(slots, length));
   for (auto _ : state) {
-    bench.ops->attention_cached(o, q, k, v, ids, lengths, length, {heads, heads, head, head, 0.125}, *bench.stream);
+    bench.ops->attention_cached(o, q, k, v, pages_SP, ids, lengths, 16, {heads, heads, head, head, 0.125},
+                                *bench.stream);
     bench.stream->synchronize();
   }
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(k.bytes() + v.bytes()));

@@ -74,6 +74,11 @@ RolloutOptions sampled() {
   return options;
 }
 
+/// Sequences of 64 tokens.
+RolloutEngine::Room room(std::int64_t slots, CacheForm form = CacheForm::latent) {
+  return {.size = {.slots = slots, .sequence_tokens = 64}, .form = form};
+}
+
 std::vector<MeshShape> layouts() {
   return {{.dp = 1},
           {.dp = 2},
@@ -99,8 +104,8 @@ TEST(Rollout, DoesNotDependOnTheMesh) {
       for (const double temperature : {1.0, 0.0}) {
         RolloutOptions options = sampled();
         options.sampling.temperature = temperature;
-        RolloutEngine few(*cut.ops, cut.model, cut.mesh, 4, 64, CacheForm::latent, nullptr, *cut.compute);
-        RolloutEngine many(*alone.ops, alone.model, alone.mesh, 32, 64, CacheForm::latent, nullptr, *alone.compute);
+        RolloutEngine few(*cut.ops, cut.model, cut.mesh, room(4), nullptr, *cut.compute);
+        RolloutEngine many(*alone.ops, alone.model, alone.mesh, room(32), nullptr, *alone.compute);
         const auto mine = cut.share(prompts());
         const auto a = few.generate(mine, options), b = many.generate(mine, options);
         ASSERT_EQ(a.size(), b.size());
@@ -160,6 +165,61 @@ std::vector<std::vector<double>> training_logprobs(Job& job, const std::vector<R
   return result;
 }
 
+// What is written has the same bits whatever the size of pages, the room in the cache (where too little is, sequences
+// give up their pages and come back) and the tokens between two looks; and siblings share the pages of their prompt.
+TEST(Rollout, DoesNotDependOnPagesOrLooks) {
+  HostGroup world = HostGroup::world();
+  for (const MeshShape& shape : layouts()) {
+    if (shape.pp * shape.dp * shape.cp * shape.tp != world.size()) continue;
+    SCOPED_TRACE(fmt::format("pp {} dp {} cp {} tp {} ep {}", shape.pp, shape.dp, shape.cp, shape.tp, shape.ep));
+    for (const CacheForm form : {CacheForm::latent, CacheForm::heads}) {
+      ModelConfig config = sampling_config(AttentionKind::mla);
+      config.max_positions = 80;
+      Job job(world, shape, config, DType::f32);
+      auto given = prompts();
+      for (std::int64_t t = 0; t < 40; ++t)  // whole pages to share
+        given[3].tokens.push_back(static_cast<std::int32_t>((53 * t + 16) % 256));
+      given[4].tokens.resize(9);
+      given[4].tokens.insert(given[4].tokens.end(), 23, 77);  // 32 tokens: whole pages and no rest
+      RolloutOptions options = sampled();
+      options.stop_ids.resize(6);
+      options.max_new_tokens = 29;
+      const auto mine = job.share(given);
+      const auto generate = [&](const RolloutEngine::Room& room, RolloutEngine::Statistics* statistics = nullptr) {
+        RolloutEngine engine(*job.ops, job.model, job.mesh, room, nullptr, *job.compute);
+        auto completions = engine.generate(mine, options);
+        if (statistics) *statistics = engine.statistics();
+        return completions;
+      };
+      RolloutEngine::Room plain = room(15, form);
+      plain.size.sequence_tokens = 80;
+      const auto wanted = generate(plain);
+      std::int64_t preempted = 0;
+      for (const std::int64_t page_tokens : {16, 64})
+        for (const std::int64_t cache_tokens : {0, 128})
+          for (const std::int64_t look_every : {1, 3, 16}) {
+            SCOPED_TRACE(fmt::format("pages {} cache {} look {}", page_tokens, cache_tokens, look_every));
+            RolloutEngine::Room other = plain;
+            other.size.page_tokens = page_tokens;
+            other.size.cache_tokens = page_tokens * cache_tokens / 16;
+            other.look_every = look_every;
+            RolloutEngine::Statistics statistics;
+            const auto found = generate(other, &statistics);
+            preempted += statistics.preempted;
+            ASSERT_EQ(found.size(), wanted.size());
+            for (std::size_t i = 0; i < found.size(); ++i) {
+              EXPECT_EQ(found[i].tokens, wanted[i].tokens) << i;
+              EXPECT_EQ(found[i].logprobs, wanted[i].logprobs) << i;
+              EXPECT_EQ(found[i].end, wanted[i].end) << i;
+            }
+          }
+      if (shape.dp * shape.cp == 1) {
+        EXPECT_GT(preempted, 0);
+      }
+    }
+  }
+}
+
 // The log-probabilities that came with the samples are those of the training forward: to rounding where MLA's cache has
 // latents, to the bits where it has heads, in every type and on every layout that cuts no sum.
 TEST(Rollout, LogProbabilitiesAreThoseOfTraining) {
@@ -176,7 +236,7 @@ TEST(Rollout, LogProbabilitiesAreThoseOfTraining) {
           Job job(world, shape, sampling_config(attention), dtype);
           RolloutOptions options = sampled();
           options.sampling.temperature = 0.7;
-          RolloutEngine engine(*job.ops, job.model, job.mesh, 6, 64, form, nullptr, *job.compute);
+          RolloutEngine engine(*job.ops, job.model, job.mesh, room(6, form), nullptr, *job.compute);
           const auto mine = job.share(prompts(), Axis::dp);
           const auto completions = engine.generate(mine, options);
           const auto trained = training_logprobs(job, mine, completions, 0.7);
@@ -198,7 +258,7 @@ TEST(Rollout, PolicyUpdateIsTheSameOnEveryLayout) {
       if (objective == PolicyObjective::gspo && shape.cp > 1) continue;  // its ratio is of whole sequences
       SCOPED_TRACE(fmt::format("pp {} dp {} cp {} tp {} ep {}", shape.pp, shape.dp, shape.cp, shape.tp, shape.ep));
       Job cut(world, shape, sampling_config(AttentionKind::mla)), alone(self, {}, sampling_config(AttentionKind::mla));
-      RolloutEngine engine(*alone.ops, alone.model, alone.mesh, 32, 64, CacheForm::latent, nullptr, *alone.compute);
+      RolloutEngine engine(*alone.ops, alone.model, alone.mesh, room(32), nullptr, *alone.compute);
       auto list = experiences(prompts(), engine.generate(prompts(), sampled()));
       for (Experience& experience : list)
         for (std::size_t t = 0; t < experience.completion.size(); ++t) {
@@ -253,10 +313,22 @@ TEST(Advantage, Golden) {
 TEST(Rollout, RefusesAndStops) {
   HostGroup self = HostGroup::self();
   Job job(self, {}, sampling_config(AttentionKind::mla));
-  RolloutEngine engine(*job.ops, job.model, job.mesh, 4, 16, CacheForm::latent, nullptr, *job.compute);
+  RolloutEngine engine(*job.ops, job.model, job.mesh, {.size = {.slots = 4, .sequence_tokens = 16}}, nullptr,
+                       *job.compute);
   EXPECT_THROW(engine.generate(prompts(), sampled()), ConfigError);
+  const auto engine_of = [&](const SlotPages::Size& size) {
+    return RolloutEngine(*job.ops, job.model, job.mesh, {.size = size}, nullptr, *job.compute);
+  };
+  const std::int64_t longest = job.model.config().max_positions;
+  EXPECT_NO_THROW(engine_of({.slots = 1, .sequence_tokens = longest}));
+  EXPECT_THROW(engine_of({.slots = 1, .sequence_tokens = longest + 1}), ConfigError);
+  EXPECT_THROW(engine_of({.slots = 1, .sequence_tokens = 64, .page_tokens = 24}), ConfigError);
+  EXPECT_THROW(engine_of({.slots = 4, .sequence_tokens = 64, .cache_tokens = 63}), ConfigError);
+  auto narrow = engine_of({.slots = 4, .sequence_tokens = 32, .cache_tokens = 32});
+  const std::vector<RolloutPrompt> one{prompts().front()};
+  EXPECT_THROW(narrow.generate(one, sampled()), ConfigError);  // two pages for three siblings
   const ByteTokenizer tokenizer;
-  RolloutEngine stopping(*job.ops, job.model, job.mesh, 64, 64, CacheForm::latent, &tokenizer, *job.compute);
+  RolloutEngine stopping(*job.ops, job.model, job.mesh, room(64), &tokenizer, *job.compute);
   RolloutOptions options = sampled();
   options.stop_ids.clear();
   options.max_new_tokens = 40;

@@ -112,16 +112,29 @@ AttentionGradient attention_backward(const Values& d_o, const Values& q, const V
   return out;
 }
 
-Values attention_cached(const Values& q, const Values& k_cache, const Values& v_cache, const Ids& slots_R,
-                        const Ids& lengths_R, std::int64_t rows_per_slot, const AttentionArgs& args) {
+Ids cache_rows(const Ids& pages_SP, std::int64_t pages_per_slot, const Ids& slots_R, const Ids& positions_R,
+               const Ids& lengths_R, std::int64_t page_rows) {
+  Ids rows;
+  for (std::size_t r = 0; r < slots_R.size(); ++r) {
+    const std::int64_t page = pages_SP[u(slots_R[r] * pages_per_slot + positions_R[r] / page_rows)];
+    rows.push_back(lengths_R[r] == 0 ? -1 : static_cast<std::int32_t>(page * page_rows + positions_R[r] % page_rows));
+  }
+  return rows;
+}
+
+Values attention_cached(const Values& q, const Values& k_cache, const Values& v_cache, const Ids& pages_SP,
+                        std::int64_t pages_per_slot, const Ids& slots_R, const Ids& lengths_R, std::int64_t page_rows,
+                        const AttentionArgs& args) {
   Values o(slots_R.size() * u(args.num_heads * args.v_dim));
   for (std::size_t r = 0; r < slots_R.size(); ++r)
     for (std::int64_t h = 0; h < args.num_heads; ++h) {
       const std::int64_t group = h / (args.num_heads / args.num_kv_heads);
       const std::int64_t row = static_cast<std::int64_t>(r) * args.num_heads + h;
-      const auto key_row = [&](std::int64_t j) {
-        return ((slots_R[r] * rows_per_slot + j) * args.num_kv_heads + group) * args.qk_dim;
+      const auto row_of = [&](std::int64_t j) {
+        const auto position = static_cast<std::int32_t>(j);
+        return cache_rows(pages_SP, pages_per_slot, {slots_R[r]}, {position}, {position + 1}, page_rows)[0];
       };
+      const auto key_row = [&](std::int64_t j) { return (row_of(j) * args.num_kv_heads + group) * args.qk_dim; };
       Values p;
       for (std::int64_t j = 0; j < lengths_R[r]; ++j)
         p.push_back(args.scale * dot(&q[u(row * args.qk_dim)], &k_cache[u(key_row(j))], args.qk_dim));
@@ -130,10 +143,8 @@ Values attention_cached(const Values& q, const Values& k_cache, const Values& v_
       for (std::int64_t j = 0; j < lengths_R[r]; ++j)
         for (std::int64_t i = 0; i < args.v_dim; ++i)
           o[u(row * args.v_dim + i)] +=
-              p[u(j)] *
-              (v_cache.empty()
-                   ? k_cache[u(key_row(j) + i)]
-                   : v_cache[u(((slots_R[r] * rows_per_slot + j) * args.num_kv_heads + group) * args.v_dim + i)]);
+              p[u(j)] * (v_cache.empty() ? k_cache[u(key_row(j) + i)]
+                                         : v_cache[u((row_of(j) * args.num_kv_heads + group) * args.v_dim + i)]);
     }
   return o;
 }

@@ -81,9 +81,12 @@ struct AttentionGradient {
 };
 AttentionGradient attention_backward(const Values& d_o, const Values& q, const Values& k, const Values& v,
                                      const Ids& key_begin_T, const AttentionArgs& args);
+Ids cache_rows(const Ids& pages_SP, std::int64_t pages_per_slot, const Ids& slots_R, const Ids& positions_R,
+               const Ids& lengths_R, std::int64_t page_rows);
 /// v_cache empty: the value is the first v_dim entries of the key row.
-Values attention_cached(const Values& q, const Values& k_cache, const Values& v_cache, const Ids& slots_R,
-                        const Ids& lengths_R, std::int64_t rows_per_slot, const AttentionArgs& args);
+Values attention_cached(const Values& q, const Values& k_cache, const Values& v_cache, const Ids& pages_SP,
+                        std::int64_t pages_per_slot, const Ids& slots_R, const Ids& lengths_R, std::int64_t page_rows,
+                        const AttentionArgs& args);
 
 // ---- routing, permutation (reference_routing.cpp)
 struct Routed {

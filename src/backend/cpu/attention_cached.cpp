@@ -2,6 +2,7 @@
 // Legend: R query rows, H query heads, G key/value heads, Q width of a query/key head, V width of a value head.
 #include <omp.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "src/backend/cpu/attention_decode.hpp"
@@ -10,6 +11,7 @@
 #include "src/backend/cpu/cpu_backend.hpp"
 #include "src/backend/cpu/kernel.hpp"
 #include "src/backend/cpu/matrix_product.hpp"
+#include "src/backend/cpu/row_ids.hpp"
 
 namespace athanor {
 
@@ -18,22 +20,37 @@ using namespace cpu::attention;
 
 namespace {
 
-/// Query rows [first, first + count) of one slot, whose cache begins at row `cache_row`.
+/// Query rows [first, first + count) of one slot.
 struct QueryRun {
-  std::int64_t first, count, cache_row;
+  std::int64_t first, count, slot;
 };
 
 /// Neighbouring rows of one slot, at most `most` to a run.
-void find_runs(const std::int32_t* slots, std::int64_t rows, std::int64_t most, std::int64_t rows_per_slot,
-               std::vector<QueryRun>& runs) {
+void find_runs(const std::int32_t* slots, std::int64_t rows, std::int64_t most, std::vector<QueryRun>& runs) {
   runs.clear();
   for (std::int64_t r = 0; r < rows; ++r) {
     if (r > 0 && slots[r] == slots[r - 1] && runs.back().count < most)
       ++runs.back().count;
     else
-      runs.push_back({r, 1, slots[r] * rows_per_slot});
+      runs.push_back({r, 1, slots[r]});
   }
 }
+
+/// What is read of a cache in pages: S slots, P pages a slot, N pages of L rows.
+struct PageTable {
+  const std::int32_t* pages;
+  std::int64_t slots, pages_per_slot, num_pages, page_rows;
+
+  const std::int32_t* of_slot(std::int64_t slot) const { return pages + slot * pages_per_slot; }
+  /// @throws Error for a length or a page of these runs that does not exist.
+  void check(const std::vector<QueryRun>& runs, const std::int32_t* lengths) const {
+    for (const QueryRun& run : runs) {
+      cpu::require_ids("attention_cached: lengths", lengths + run.first, run.count, pages_per_slot * page_rows + 1);
+      const std::int64_t longest = *std::max_element(lengths + run.first, lengths + run.first + run.count);
+      cpu::require_ids("attention_cached: pages", of_slot(run.slot), (longest + page_rows - 1) / page_rows, num_pages);
+    }
+  }
+};
 
 template <class P>
 struct CachedOperands {
@@ -41,13 +58,16 @@ struct CachedOperands {
   const typename P::Element* q;
   const std::int32_t* lengths;
   AttentionArgs args;
+  PageTable table;
   KeyRun<P> keys;           ///< of head 0 and cache row 0
   std::int64_t v_head = 0;  ///< elements between the values of two heads
 
   KeyRun<P> keys_of(const QueryRun& run, std::int64_t g) const {
     KeyRun<P> moved = keys;
-    moved.k += run.cache_row * keys.k_stride + g * keys.qk_dim;
-    moved.v += run.cache_row * keys.v_stride + g * v_head;
+    moved.k += g * keys.qk_dim;
+    moved.v += g * v_head;
+    moved.pages = table.of_slot(run.slot);
+    moved.page_rows = table.page_rows;
     return moved;
   }
 };
@@ -92,11 +112,11 @@ void cached_heads(const CachedOperands<P>& t, const QueryRun& run, std::int64_t 
 }  // namespace
 
 void CpuBackend::attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache,
-                                  const Tensor& slots_R, const Tensor& lengths_R, std::int64_t rows_per_slot,
-                                  const AttentionArgs& args, Stream& stream) {
+                                  const Tensor& pages_SP, const Tensor& slots_R, const Tensor& lengths_R,
+                                  std::int64_t page_rows, const AttentionArgs& args, Stream& stream) {
   constexpr std::string_view kOp = "attention_cached";
   const std::int64_t rows = q.shape().flat_rows();
-  require_attention_cached(kOp, o, q, k_cache, v_cache, slots_R, lengths_R, rows_per_slot, args);
+  require_attention_cached(kOp, o, q, k_cache, v_cache, pages_SP, slots_R, lengths_R, page_rows, args);
   dispatch_units(q.dtype(), args, kOp, [&](auto arithmetic) {
     using P = decltype(arithmetic);
     using T = typename P::Element;
@@ -107,12 +127,16 @@ void CpuBackend::attention_cached(Tensor o, const Tensor& q, const Tensor& k_cac
                                  data<T>(q),
                                  data<std::int32_t>(lengths_R),
                                  a,
+                                 {data<std::int32_t>(pages_SP), pages_SP.dim(0), pages_SP.dim(1),
+                                  k_cache.shape().flat_rows() / page_rows, page_rows},
                                  {data<T>(k_cache), a.num_kv_heads * a.qk_dim, nullptr, 0, a.qk_dim, a.v_dim}};
       operands.keys.v = v_cache.defined() ? data<T>(v_cache) : operands.keys.k;
       operands.keys.v_stride = v_cache.defined() ? a.num_kv_heads * a.v_dim : operands.keys.k_stride;
       operands.v_head = v_cache.defined() ? a.v_dim : a.qk_dim;
+      cpu::require_ids("attention_cached: slots", slots, rows, operands.table.slots);
       thread_local std::vector<QueryRun> runs_of_thread;
-      find_runs(slots, rows, std::max<std::int64_t>(1, kQueries<P> / group), rows_per_slot, runs_of_thread);
+      find_runs(slots, rows, std::max<std::int64_t>(1, kQueries<P> / group), runs_of_thread);
+      operands.table.check(runs_of_thread, operands.lengths);
       const auto& runs = runs_of_thread;  // the team reads this thread's list
       // Heads of a row go to one thread, which then reads the cache in order, unless threads would stay idle.
       const auto num_runs = static_cast<std::int64_t>(runs.size()), wanted = std::int64_t{2} * omp_get_max_threads();

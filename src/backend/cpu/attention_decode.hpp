@@ -44,12 +44,15 @@ class DecodeTile {
     std::fill_n(o_, queries * columns_, Acc{});
     std::fill_n(top_, queries, kNoScore<P>);
     std::fill_n(sum_, queries, Acc{});
+    TileParts parts(keys_, 0, keys_of_tile(length, 0));
     for (std::int64_t first = 0; first < length; first += kKeys) {
-      const int rows = static_cast<int>(std::min<std::int64_t>(kKeys, length - first));
+      const std::int64_t next_first = first + kKeys;
+      const TileParts next(keys_, next_first, keys_of_tile(length, next_first));
       for (std::int64_t g = 0; g < kv_heads_; ++g) {
-        prefetch_share(g, first + kKeys, std::min<std::int64_t>(kKeys, length - first - kKeys));
-        head_tile(g, first, rows, exponent_scale<P>(scale));
+        for (const auto& part : next) prefetch_share(g, part);
+        head_tile(g, parts, keys_of_tile(length, first), exponent_scale<P>(scale));
       }
+      parts = next;
     }
     for (std::int64_t i = 0; i < queries; ++i) {
       const Acc factor = sum_[i] == Acc{} ? Acc{} : Acc{1} / sum_[i];  // no keys: zeros
@@ -58,29 +61,37 @@ class DecodeTile {
   }
 
  private:
-  void head_tile(std::int64_t g, std::int64_t first, int rows, Acc c) {
+  static int keys_of_tile(std::int64_t length, std::int64_t first) {
+    return static_cast<int>(std::clamp<std::int64_t>(length - first, 0, kKeys));
+  }
+
+  void head_tile(std::int64_t g, const TileParts& parts, int rows, Acc c) {
     KeyRun<P> keys = keys_;
     keys.k += g * keys.qk_dim;
     keys.v += g * v_head_;
-    const Element* k_rows = keys.k + first * keys.k_stride;
+    const Element* k_rows[kKeys];
+    for (const auto& part : parts)
+      for (int j = 0; j < part.keys; ++j) k_rows[part.key + j] = keys.k + (part.row + j) * keys.k_stride;
     const int lanes = (rows + kLanes<P> - 1) / kLanes<P> * kLanes<P>;  // of a tile that is part full
-    pack_lanes<P>(k_t_, lanes, rows, keys.qk_dim, [&](std::int64_t j) { return k_rows + j * keys.k_stride; });
+    pack_lanes<P>(k_t_, lanes, rows, keys.qk_dim, [&](std::int64_t j) { return k_rows[j]; });
     product<P, false>(group_, lanes / kLanes<P>, depth_, q_ + g * group_ * depth_, depth_, k_t_, lanes, s_, kKeys,
                       false);
     for (std::int64_t i = 0; i < group_; ++i) softmax(i, g * group_ + i, rows, c);
-    const StagedRows<P> v = staging_.values(keys, first, rows, columns_);
-    product<P, false>(group_, columns_ / kLanes<P>, units<P>(rows), p_, kKeys / P::kPair, v.rows, v.stride,
-                      o_ + g * group_ * columns_, columns_, true);
+    for (const auto& part : parts) {
+      const StagedRows<P> v = staging_.values(keys, part.row, part.keys, columns_);
+      product<P, false>(group_, columns_ / kLanes<P>, units<P>(part.keys), p_ + part.key / P::kPair, kKeys / P::kPair,
+                        v.rows, v.stride, o_ + g * group_ * columns_, columns_, true);
+    }
   }
 
-  /// Asks for head g's share of the next tile's rows, in the order they lie in memory.
-  void prefetch_share(std::int64_t g, std::int64_t first, std::int64_t rows) const {
+  /// Asks for head g's share of a part of the next tile's rows, in the order they lie in memory.
+  void prefetch_share(std::int64_t g, const TileParts::Part& part) const {
     constexpr auto kLine = 64 / static_cast<std::int64_t>(sizeof(Element));
-    for (std::int64_t j = rows * g / kv_heads_; j < rows * (g + 1) / kv_heads_; ++j) {
-      const Element* k = keys_.k + (first + j) * keys_.k_stride;
+    for (std::int64_t j = part.keys * g / kv_heads_; j < part.keys * (g + 1) / kv_heads_; ++j) {
+      const Element* k = keys_.k + (part.row + j) * keys_.k_stride;
       for (std::int64_t d = 0; d < kv_heads_ * keys_.qk_dim; d += kLine) __builtin_prefetch(k + d, 0, 2);
       if (keys_.v == keys_.k) continue;
-      const Element* v = keys_.v + (first + j) * keys_.v_stride;
+      const Element* v = keys_.v + (part.row + j) * keys_.v_stride;
       for (std::int64_t d = 0; d < kv_heads_ * v_head_; d += kLine) __builtin_prefetch(v + d, 0, 2);
     }
   }

@@ -13,7 +13,8 @@ namespace athanor::cpu::attention {
 
 inline constexpr int kKeys = 64;  ///< keys of a tile
 
-/// Keys and values of one head: row j at k + j*k_stride and v + j*v_stride (elements).
+/// Keys and values of one head: row j at k + j*k_stride and v + j*v_stride (elements). Key j is row j, or that of a
+/// cache in pages of page_rows rows.
 template <class P>
 struct KeyRun {
   const typename P::Element* k;
@@ -21,6 +22,41 @@ struct KeyRun {
   const typename P::Element* v;
   std::int64_t v_stride;
   std::int64_t qk_dim, v_dim;
+  const std::int32_t* pages = nullptr;
+  std::int64_t page_rows = 0;
+};
+
+/// Where keys [first_key, first_key + keys) of a tile lie: parts of rows that follow each other, in the order of keys.
+/// A part begins an even number of keys into the tile.
+class TileParts {
+ public:
+  struct Part {
+    std::int64_t row;
+    int key, keys;  ///< within the tile
+  };
+  template <class P>
+  TileParts(const KeyRun<P>& run, std::int64_t first_key, int keys) {
+    if (!run.pages) {
+      parts_[count_++] = {first_key, 0, keys};
+      return;
+    }
+    for (int key = 0; key < keys;) {
+      const std::int64_t at = first_key + key, in_page = at % run.page_rows;
+      const int together = static_cast<int>(std::min<std::int64_t>(keys - key, run.page_rows - in_page));
+      const std::int64_t row = run.pages[at / run.page_rows] * run.page_rows + in_page;
+      if (count_ > 0 && parts_[count_ - 1].row + parts_[count_ - 1].keys == row)
+        parts_[count_ - 1].keys += together;
+      else
+        parts_[count_++] = {row, key, together};
+      key += together;
+    }
+  }
+  const Part* begin() const { return parts_; }
+  const Part* end() const { return parts_ + count_; }
+
+ private:
+  Part parts_[kKeys / 16];  // whole_page
+  int count_ = 0;
 };
 
 /// Queries of a tile: kQueryVectors vectors of lanes.
@@ -85,6 +121,15 @@ struct TilePlan {
       if (piece.vector_begin < piece.vector_end) pieces[count++] = piece;
     }
   }
+  /// f(key, keys, vector_begin, vector_end) for what pieces have of a part.
+  template <class F>
+  void within(const TileParts::Part& part, const F& f) const {
+    for (int i = 0; i < count; ++i) {
+      const int begin = std::max(pieces[i].key, part.key);
+      const int end = std::min(pieces[i].key + pieces[i].keys, part.key + part.keys);
+      if (begin < end) f(begin, end - begin, pieces[i].vector_begin, pieces[i].vector_end);
+    }
+  }
 };
 
 /// Rows of a tile of keys or values as units, and how many units lie between rows.
@@ -94,8 +139,8 @@ struct StagedRows {
   std::int64_t stride;
 };
 
-/// Gives a tile's rows of K as units along the head and of V as units along keys: in place where the tensor's rows are
-/// that already, else packed into scratch.
+/// Gives rows [row, row + count) of K as units along the head and of V as units along keys: in place where the tensor's
+/// rows are that already, else packed into scratch.
 template <class P>
 class Staging {
  public:
@@ -103,15 +148,15 @@ class Staging {
     if (!P::kInPlace) carver.take(k_, kKeys * units<P>(qk_dim));
     carver.take(v_, kKeys / P::kPair * v_columns);
   }
-  StagedRows<P> keys(const KeyRun<P>& run, std::int64_t first_key, int count) {
-    const auto* from = run.k + first_key * run.k_stride;
+  StagedRows<P> keys(const KeyRun<P>& run, std::int64_t row, int count) {
+    const auto* from = run.k + row * run.k_stride;
     if constexpr (P::kInPlace) return {P::in_place(from), run.k_stride / P::kPair};
     pack_rows<P>(k_, run.qk_dim, from, run.k_stride, count, run.qk_dim);
     return {k_, run.qk_dim};
   }
   /// Rows of v_columns units (zeros past v_dim).
-  StagedRows<P> values(const KeyRun<P>& run, std::int64_t first_key, int count, std::int64_t v_columns) {
-    const auto* from = run.v + first_key * run.v_stride;
+  StagedRows<P> values(const KeyRun<P>& run, std::int64_t row, int count, std::int64_t v_columns) {
+    const auto* from = run.v + row * run.v_stride;
     if constexpr (P::kInPlace && P::kPair == 1)
       if (v_columns == run.v_dim) return {P::in_place(from), run.v_stride};
     pack_rows<P>(v_, v_columns, from, run.v_stride, count, run.v_dim);
@@ -161,20 +206,23 @@ class ForwardTile {
     for (std::int64_t first = visible.min_lo / kKeys * kKeys; first < visible.max_hi; first += kKeys) {
       const int count = static_cast<int>(std::min<std::int64_t>(kKeys, visible.max_hi - first));
       const TilePlan<P> plan(visible, first, count);
-      const StagedRows<P> k = staging_.keys(keys, first, count);
-      const StagedRows<P> v = staging_.values(keys, first, count, keys.v_dim);
-      for (int i = 0; i < plan.count; ++i) {
-        const auto& [key, rows, begin, end] = plan.pieces[i];
-        product<P, false>(rows, end - begin, units<P>(keys.qk_dim), k.rows + key * k.stride, k.stride,
-                          q_t + begin * kLanes<P>, kQueries<P>, s_t_ + key * kQueries<P> + begin * kLanes<P>,
-                          kQueries<P>, false);
+      const TileParts parts(keys, first, count);
+      for (const auto& part : parts) {
+        const StagedRows<P> k = staging_.keys(keys, part.row, part.keys);
+        plan.within(part, [&](int key, int rows, int begin, int end) {
+          product<P, false>(rows, end - begin, units<P>(keys.qk_dim), k.rows + (key - part.key) * k.stride, k.stride,
+                            q_t + begin * kLanes<P>, kQueries<P>, s_t_ + key * kQueries<P> + begin * kLanes<P>,
+                            kQueries<P>, false);
+        });
       }
       softmax(plan, visible, first, exponent_scale<P>(scale), keys.v_dim);
-      for (int i = 0; i < plan.count; ++i) {
-        const auto& [key, rows, begin, end] = plan.pieces[i];
-        product<P, true>(keys.v_dim, end - begin, units<P>(rows), v.rows + key / P::kPair * v.stride, v.stride,
-                         p_t() + key / P::kPair * kQueries<P> + begin * kLanes<P>, kQueries<P>, o_t + begin * kLanes<P>,
-                         kQueries<P>, true);
+      for (const auto& part : parts) {
+        const StagedRows<P> v = staging_.values(keys, part.row, part.keys, keys.v_dim);
+        plan.within(part, [&](int key, int rows, int begin, int end) {
+          product<P, true>(keys.v_dim, end - begin, units<P>(rows), v.rows + (key - part.key) / P::kPair * v.stride,
+                           v.stride, p_t() + key / P::kPair * kQueries<P> + begin * kLanes<P>, kQueries<P>,
+                           o_t + begin * kLanes<P>, kQueries<P>, true);
+        });
       }
     }
   }

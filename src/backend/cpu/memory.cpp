@@ -191,13 +191,13 @@ void CpuBackend::scatter_rows(Tensor dst_ND, const Tensor& src_RD, const Tensor&
   require(dst_ND.dtype() == src_RD.dtype(), "scatter_rows", "operands of one type", dst_ND, src_RD);
   run_on(stream, [=] {
     const auto* ids = data<std::int32_t>(ids_R);
-    cpu::require_ids("scatter_rows", ids, t.rows, t.table_rows);
+    cpu::require_ids("scatter_rows", ids, t.rows, t.table_rows, -1);
     const auto bytes = static_cast<std::int64_t>(size_bytes(src_RD.dtype())) * t.width;
     std::byte* to = dst_ND.unsafe_data();
     const std::byte* from = src_RD.unsafe_data();
     parallel_rows(t.rows, 16, 2 * bytes, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r)
-        std::memcpy(to + ids[r] * bytes, from + r * bytes, static_cast<std::size_t>(bytes));
+        if (ids[r] >= 0) std::memcpy(to + ids[r] * bytes, from + r * bytes, static_cast<std::size_t>(bytes));
     });
   });
 }

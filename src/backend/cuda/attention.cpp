@@ -1,6 +1,7 @@
 #include "src/backend/cuda/attention.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <concepts>
 #include <cstdint>
 #include <string>
@@ -207,13 +208,13 @@ void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, cons
   });
 }
 
-void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& slots_R,
-                      const Tensor& lengths_R, std::int64_t rows_per_slot, const AttentionArgs& args, Arena& arena,
-                      Stream& stream) {
+void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& pages_SP,
+                      const Tensor& slots_R, const Tensor& lengths_R, std::int64_t page_rows, const AttentionArgs& args,
+                      Arena& arena, Stream& stream) {
   constexpr const char* kOp = "attention_cached";
   const std::int64_t rows = q.shape().flat_rows();
-  require_attention_cached(kOp, o, q, k_cache, v_cache, slots_R, lengths_R, rows_per_slot, args);
-  const std::initializer_list<Tensor> operands{o, q, k_cache, v_cache, slots_R, lengths_R};
+  require_attention_cached(kOp, o, q, k_cache, v_cache, pages_SP, slots_R, lengths_R, page_rows, args);
+  const std::initializer_list<Tensor> operands{o, q, k_cache, v_cache, pages_SP, slots_R, lengths_R};
   require_countable(kOp, operands);
   const Call call(kOp, stream, operands);
   if (rows == 0) return;
@@ -229,7 +230,7 @@ void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Te
     const std::int64_t head_tiles = std::int64_t{a.num_kv_heads} * ((group + a.heads_per_tile - 1) / a.heads_per_tile);
     // Rows that may each be a tile of their own fill the device without cutting them along their keys; the order of
     // sums is the same either way.
-    const std::int64_t splits = (rows_per_slot + kKeysPerSplit - 1) / kKeysPerSplit;
+    const std::int64_t splits = (pages_SP.dim(1) * page_rows + kKeysPerSplit - 1) / kKeysPerSplit;
     const std::int64_t tiles = (rows + tokens_per_tile - 1) / tokens_per_tile * head_tiles;
     a.parallel_splits = splits > 1 && tiles < std::int64_t{2} * fitting ? count_of(splits) : 0;
     const std::int64_t units = rows * head_tiles * std::max(1, a.parallel_splits);
@@ -246,9 +247,11 @@ void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Te
     a.parked = workspace.take<Acc>(parked);
     a.partial = workspace.take<Acc>(partial);
     a.lengths_R = data<const std::int32_t>(lengths_R);
-    call.check(launch_find_tiles(
-        {nullptr, nullptr, data<const std::int32_t>(slots_R), count_of(rows_per_slot), count_of(rows), tokens_per_tile},
-        a.tiles, call.stream()));
+    a.pages_SP = data<const std::int32_t>(pages_SP);
+    a.page_bits = std::countr_zero(static_cast<std::uint64_t>(page_rows));
+    call.check(launch_find_tiles({nullptr, nullptr, data<const std::int32_t>(slots_R), count_of(pages_SP.dim(1)),
+                                  count_of(rows), tokens_per_tile},
+                                 a.tiles, call.stream()));
     call.check(launch_attend(a, blocks, call.stream()));
     if (a.parallel_splits > 0) call.check(launch_merge_splits(a, count_of(rows), call.stream()));
   });

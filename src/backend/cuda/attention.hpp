@@ -17,8 +17,8 @@ void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, cons
                         const Tensor& v, const Tensor& o, const Tensor& lse_TH, const Tensor& key_begin_T,
                         const Tensor& key_end_T, const AttentionArgs& args, Arena& arena, Stream& stream);
 /// Without v_cache bf16 heads may be as wide as 576 with values of 512.
-void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& slots_R,
-                      const Tensor& lengths_R, std::int64_t rows_per_slot, const AttentionArgs& args, Arena& arena,
-                      Stream& stream);
+void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& pages_SP,
+                      const Tensor& slots_R, const Tensor& lengths_R, std::int64_t page_rows, const AttentionArgs& args,
+                      Arena& arena, Stream& stream);
 
 }  // namespace athanor::cuda

@@ -14,10 +14,10 @@ constexpr float kLog2E = 1.4426950408889634F;
 
 /// Padded widths. Where V is too wide for the registers of one warp, two warps share its rows: each takes half of the
 /// keys of a score and half of the columns of the output.
-template <int kQkWidth, int kVWidth, bool kShared>
+template <int kQkWidth, int kVWidth, bool kShared, bool kInPages>
 struct Shape {
   static constexpr int kQk = kQkWidth, kV = kVWidth;
-  static constexpr bool kValuesInKeys = kShared;
+  static constexpr bool kValuesInKeys = kShared, kPaged = kInPages;
   static constexpr int kValueColumns = kShared ? kQk : kV;  ///< of the tile that values are read from
   static constexpr int kHalves = kV > 256 ? 2 : 1, kThreads = 128 * kHalves;
   static constexpr int kStage = kKeys * (kQk + (kShared ? 0 : kV));
@@ -79,14 +79,16 @@ struct Block {
   /// Starts the copies of keys [key, key + kKeys), zeros from `end` on.
   __device__ __forceinline__ void fetch(int key, int end, int stage) const {
     // By value: what these lambdas hold must not drag the accumulators into memory.
-    const std::int64_t first = static_cast<std::int64_t>(unit.origin) + key;
-    const auto rows = [count = end - key](const bf16* from, std::int64_t stride) {
-      return [=](int row) { return row < count ? from + row * stride : nullptr; };
+    const auto rows = [count = end - key, key, origin = unit.origin, pages = a.pages_SP, page_bits = a.page_bits](
+                          const bf16* from, std::int64_t stride) {
+      return [=](int row) {
+        return row < count ? from + key_row<S::kPaged>(pages, page_bits, origin, key + row) * stride : nullptr;
+      };
     };
-    const bf16* k = a.k + first * a.k_stride + static_cast<std::int64_t>(unit.g) * a.qk_dim;
+    const bf16* k = a.k + static_cast<std::int64_t>(unit.g) * a.qk_dim;
     keys(stage).template load<S::kThreads>(rows(k, a.k_stride), a.qk_dim, a.whole_vectors);
     if constexpr (!S::kValuesInKeys) {
-      const bf16* v = a.v + first * a.v_stride + unit.g * a.v_head;
+      const bf16* v = a.v + unit.g * a.v_head;
       values(stage).template load<S::kThreads>(rows(v, a.v_stride), a.v_dim, a.whole_vectors);
     }
   }
@@ -324,37 +326,45 @@ __global__ void __launch_bounds__(S::kThreads) attend_kernel(AttendArgs<bf16> a)
 }
 
 /// f of the least shape that holds the widths, `none` where there is none.
-template <class Result, class F>
-Result with_shape(int qk_dim, int v_dim, bool values_in_keys, Result none, F&& f) {
+template <bool kPaged, class Result, class F>
+Result with_own_values(int qk_dim, int v_dim, Result none, F&& f) {
   const auto fits = [&](int qk, int v) { return qk_dim <= qk && v_dim <= v; };
-  if (values_in_keys) {
-    if (fits(64, 64)) return f(Shape<64, 64, true>{});
-    if (fits(192, 128)) return f(Shape<192, 128, true>{});
-    if (fits(576, 512)) return f(Shape<576, 512, true>{});
-    return none;
-  }
-  if (fits(64, 64)) return f(Shape<64, 64, false>{});
-  if (fits(128, 128)) return f(Shape<128, 128, false>{});
-  if (fits(192, 128)) return f(Shape<192, 128, false>{});
-  if (fits(256, 256)) return f(Shape<256, 256, false>{});
+  if (fits(64, 64)) return f(Shape<64, 64, false, kPaged>{});
+  if (fits(128, 128)) return f(Shape<128, 128, false, kPaged>{});
+  if (fits(192, 128)) return f(Shape<192, 128, false, kPaged>{});
+  if (fits(256, 256)) return f(Shape<256, 256, false, kPaged>{});
+  return none;
+}
+/// The same where values are the front of the keys, which are of a cache.
+template <class Result, class F>
+Result with_values_in_keys(int qk_dim, int v_dim, Result none, F&& f) {
+  const auto fits = [&](int qk, int v) { return qk_dim <= qk && v_dim <= v; };
+  if (fits(64, 64)) return f(Shape<64, 64, true, true>{});
+  if (fits(192, 128)) return f(Shape<192, 128, true, true>{});
+  if (fits(576, 512)) return f(Shape<576, 512, true, true>{});
   return none;
 }
 
 }  // namespace
 
 TileLaunch attend_launch_bf16(int qk_dim, int v_dim, bool values_in_keys) {
-  return with_shape(qk_dim, v_dim, values_in_keys, TileLaunch{}, [](auto shape) {
+  const auto launch = [](auto shape) {
     using S = decltype(shape);
     return TileLaunch{kRows, S::kV, blocks_that_fit(S::kSharedBytes, S::kThreads), S::kSharedBytes};
-  });
+  };
+  if (values_in_keys) return with_values_in_keys(qk_dim, v_dim, TileLaunch{}, launch);
+  return with_own_values<true>(qk_dim, v_dim, TileLaunch{}, launch);
 }
 
 cudaError_t launch_attend(const AttendArgs<bf16>& args, int blocks, cudaStream_t stream) {
-  return with_shape(args.qk_dim, args.v_dim, args.values_in_keys, cudaErrorInvalidValue, [&](auto shape) {
+  const auto start = [&](auto shape) {
     using S = decltype(shape);
     return launch(attend_kernel<S>,
                   LaunchShape{dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads), S::kSharedBytes}, stream, args);
-  });
+  };
+  if (args.values_in_keys) return with_values_in_keys(args.qk_dim, args.v_dim, cudaErrorInvalidValue, start);
+  if (args.pages_SP) return with_own_values<true>(args.qk_dim, args.v_dim, cudaErrorInvalidValue, start);
+  return with_own_values<false>(args.qk_dim, args.v_dim, cudaErrorInvalidValue, start);
 }
 
 }  // namespace athanor::cuda

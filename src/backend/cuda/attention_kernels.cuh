@@ -18,7 +18,8 @@ namespace athanor::cuda {
 /// so decode, prefill and training agree bit for bit.
 inline constexpr int kKeysPerSplit = 1024;
 
-/// Query rows [begin, next tile's begin) of stretch `stretch`; keys are counted from row `origin`.
+/// Query rows [begin, next tile's begin) of stretch `stretch`; keys are counted from row `origin`, or, in a cache, from
+/// the page that entry `origin` of the page table names.
 struct QueryTile {
   int begin, origin, stretch;
 };
@@ -46,7 +47,7 @@ struct TileRequest {
   const std::int32_t* key_begin_T = nullptr;
   const std::int32_t* key_end_T = nullptr;  ///< null: t + 1
   const std::int32_t* slots_R = nullptr;
-  int rows_per_slot = 0;
+  int pages_per_slot = 0;
   int rows = 0;
   int rows_per_tile = 0;
 };
@@ -70,6 +71,8 @@ struct AttendArgs {
   const std::int32_t* key_begin_T = nullptr;  ///< null: the tile's origin
   const std::int32_t* key_end_T = nullptr;    ///< absolute key rows; null: lengths, else t + 1
   const std::int32_t* lengths_R = nullptr;    ///< keys from the origin
+  const std::int32_t* pages_SP = nullptr;     ///< of a cache, pages of 2^page_bits rows; null: keys follow each other
+  int page_bits = 0;
   TileLists tiles;
   int num_heads = 0, num_kv_heads = 0, qk_dim = 0, v_dim = 0;
   std::int64_t k_stride = 0, v_stride = 0;  ///< elements between two key rows, two value rows

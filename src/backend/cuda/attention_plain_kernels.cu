@@ -59,17 +59,19 @@ struct Block {
     }
   }
   __device__ void load_keys(int key, int end) const {
-    const std::int64_t first = static_cast<std::int64_t>(unit.origin) + key;
+    const auto row = [&](int j) {
+      return a.pages_SP ? key_row<true>(a.pages_SP, a.page_bits, unit.origin, key + j)
+                        : key_row<false>(nullptr, 0, unit.origin, key + j);
+    };
     for (int i = thread(); i < kKeys<T> * a.qk_dim; i += kThreads) {
       const int j = i / a.qk_dim, d = i % a.qk_dim;
       memory[at.k + j * at.key_stride + d] =
-          key + j < end ? a.k[(first + j) * a.k_stride + static_cast<std::int64_t>(unit.g) * a.qk_dim + d] : T{0};
+          key + j < end ? a.k[row(j) * a.k_stride + static_cast<std::int64_t>(unit.g) * a.qk_dim + d] : T{0};
     }
     if (a.values_in_keys) return;
     for (int i = thread(); i < kKeys<T> * a.v_dim; i += kThreads) {
       const int j = i / a.v_dim, d = i % a.v_dim;
-      memory[at.v + j * at.value_stride + d] =
-          key + j < end ? a.v[(first + j) * a.v_stride + unit.g * a.v_head + d] : T{0};
+      memory[at.v + j * at.value_stride + d] = key + j < end ? a.v[row(j) * a.v_stride + unit.g * a.v_head + d] : T{0};
     }
   }
   __device__ void clear() const {

@@ -42,7 +42,7 @@ __device__ bool begins_stretch(const TileRequest& request, int t) {
 }
 
 __device__ int origin_of(const TileRequest& request, int t) {
-  return request.slots_R ? request.slots_R[t] * request.rows_per_slot : request.key_begin_T[t];
+  return request.slots_R ? request.slots_R[t] * request.pages_per_slot : request.key_begin_T[t];
 }
 
 __global__ void __launch_bounds__(kThreads) find_tiles_kernel(TileRequest request, TileLists lists) {

@@ -9,7 +9,7 @@
 
 namespace athanor::cuda {
 
-/// Rows [begin, end) of tokens, heads [head, head + heads) of key/value head g, keys from row `origin`.
+/// Rows [begin, end) of tokens, heads [head, head + heads) of key/value head g, keys from `origin` (QueryTile).
 struct Unit {
   int begin, end, origin, g, head, heads, split;
 };
@@ -60,6 +60,17 @@ __device__ UnitRow unit_row(const AttendArgs<T>& a, const Unit& unit, int row) {
   else
     out.hi = (a.key_end_T ? a.key_end_T[token] : token + 1) - unit.origin;
   return out;
+}
+
+/// The row of k and v that holds key `key` of a unit.
+template <bool kPaged>
+__device__ inline std::int64_t key_row(const std::int32_t* pages, int page_bits, int origin, int key) {
+  if constexpr (kPaged) {
+    const std::int64_t page = pages[origin + (key >> page_bits)];
+    return page << page_bits | (key & ((1 << page_bits) - 1));
+  } else {
+    return static_cast<std::int64_t>(origin) + key;
+  }
 }
 
 /// Smallest lo, largest hi and what all rows that exist see: [largest lo, smallest hi).

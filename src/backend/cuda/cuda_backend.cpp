@@ -97,9 +97,9 @@ void CudaBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tens
 }
 
 void CudaBackend::attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache,
-                                   const Tensor& slots_R, const Tensor& lengths_R, std::int64_t rows_per_slot,
-                                   const AttentionArgs& args, Stream& stream) {
-  cuda::attention_cached(o, q, k_cache, v_cache, slots_R, lengths_R, rows_per_slot, args, arena(), stream);
+                                   const Tensor& pages_SP, const Tensor& slots_R, const Tensor& lengths_R,
+                                   std::int64_t page_rows, const AttentionArgs& args, Stream& stream) {
+  cuda::attention_cached(o, q, k_cache, v_cache, pages_SP, slots_R, lengths_R, page_rows, args, arena(), stream);
 }
 
 void CudaBackend::per_head_gemm(Tensor y, const Tensor& x, const Tensor& w, std::int64_t num_heads, std::int64_t stride,

@@ -72,9 +72,9 @@ class CudaBackend final : public Backend {
   void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, const Tensor& q, const Tensor& k,
                           const Tensor& v, const Tensor& o, const Tensor& lse_TH, const Tensor& key_begin_T,
                           const Tensor& key_end_T, const AttentionArgs& args, Stream& stream) override;
-  void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& slots_R,
-                        const Tensor& lengths_R, std::int64_t rows_per_slot, const AttentionArgs& args,
-                        Stream& stream) override;
+  void attention_cached(Tensor o, const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& pages_SP,
+                        const Tensor& slots_R, const Tensor& lengths_R, std::int64_t page_rows,
+                        const AttentionArgs& args, Stream& stream) override;
   void per_head_gemm(Tensor y, const Tensor& x, const Tensor& w, std::int64_t num_heads, std::int64_t stride,
                      std::int64_t first, std::int64_t count, Transpose transpose, Stream& stream) override;
   void router_forward(Tensor scores_TE, Tensor expert_ids_TK, Tensor weights_TK, const Tensor& logits_TE,
@@ -121,6 +121,13 @@ class CudaBackend final : public Backend {
              const AdamWArgs& args, Stream& stream) override;
   void sample(Tensor ids_R, Tensor logprobs_R, const Tensor& logits_RV, const Tensor& keys_R, std::uint64_t seed,
               const SamplingArgs& args, Stream& stream) override;
+  void cache_rows(Tensor rows_R, const Tensor& pages_SP, const Tensor& slots_R, const Tensor& positions_R,
+                  const Tensor& lengths_R, std::int64_t page_rows, Stream& stream) override;
+  void sampling_keys(Tensor keys_R, const Tensor& prompts_R, const Tensor& siblings_R, const Tensor& counts_R,
+                     Stream& stream) override;
+  void advance_rows(const WrittenRows& rows, Tensor tokens_NR, Tensor logprobs_NR, Tensor step_1, const Tensor& ids_R,
+                    const Tensor& logprobs_R, const Tensor& stop_ids_S, std::int64_t most_tokens,
+                    Stream& stream) override;
 
  private:
   struct State;

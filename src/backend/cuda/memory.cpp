@@ -140,7 +140,7 @@ void CudaBackend::scatter_rows(Tensor dst_ND, const Tensor& src_RD, const Tensor
   require(dst_ND.dtype() == src_RD.dtype(), "scatter_rows", "operands of one type", dst_ND, src_RD);
   const Call call("scatter_rows", stream, {dst_ND, src_RD, ids_R});
   call.check(launch_scatter_rows(raw(dst_ND), raw(src_RD), data<std::int32_t>(ids_R), rows, row_bytes(src_RD),
-                                 call.ids(dst_ND.shape().flat_rows()), call.stream()));
+                                 call.ids(dst_ND.shape().flat_rows(), -1), call.stream()));
 }
 
 void CudaBackend::scatter_add_rows(Tensor dst_ND, const Tensor& src_RD, const Tensor& ids_R, Stream& stream) {

@@ -108,7 +108,7 @@ __global__ void move_rows_kernel(Word* dst, const Word* src, const std::int32_t*
   const bool holds = check.contains(id);
   if (!holds && threadIdx.x == 0) check.tell(id, r);
   if constexpr (kScatter) {
-    if (!holds) return;
+    if (!holds || id < 0) return;
     for (std::int64_t i = threadIdx.x; i < words; i += blockDim.x) dst[id * words + i] = src[r * words + i];
   } else {
     const bool none = !holds || id < 0;

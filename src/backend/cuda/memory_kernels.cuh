@@ -31,7 +31,7 @@ cudaError_t launch_fill_normal(void* dst, DType dtype, double std, std::uint64_t
 /// dst row r = src row ids[r] / per, zeros where the id is -1 or bad.
 cudaError_t launch_gather_rows(void* dst, const void* src, const std::int32_t* ids, std::int64_t per, std::int64_t rows,
                                std::int64_t row_bytes, const IdCheck& check, cudaStream_t stream);
-/// dst row ids[r] = src row r.
+/// dst row ids[r] = src row r, but for ids that are -1 or bad.
 cudaError_t launch_scatter_rows(void* dst, const void* src, const std::int32_t* ids, std::int64_t rows,
                                 std::int64_t row_bytes, const IdCheck& check, cudaStream_t stream);
 /// dst (acc) row ids[order[i]] += the src rows of that id, in order; `order` sorts ids stably (stable_sort.cuh), the

@@ -1,37 +1,11 @@
-// Attention, its backward, attention against a cache and the MLA helpers: against obvious f64 loops, by finite
-// differences, and by the law that a row has the same bits whatever its company, its kernel and the threads.
-#include <gtest/gtest.h>
+// Attention, its backward and the MLA helpers: against obvious f64 loops, by finite differences, and by the law that a
+// row has the same bits whatever its company, its kernel and the threads.
 #include <omp.h>
 
-#include <cmath>
-#include <vector>
-
-#include "src/backend/backend.hpp"
+#include "tests/src/backend/attention_fixture.hpp"
 
 namespace athanor {
 namespace {
-
-using Values = std::vector<double>;
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
-
-/// Documents one after the other, or one with a window when `window` > 0.
-struct Case {
-  std::vector<std::int64_t> documents;
-  std::int64_t heads, kv_heads, qk_dim, v_dim, window = 0;
-
-  AttentionArgs args() const { return {heads, kv_heads, qk_dim, v_dim, 1.3 / std::sqrt(static_cast<double>(qk_dim))}; }
-  std::vector<std::int32_t> key_begin() const {
-    std::vector<std::int32_t> begin;
-    for (const std::int64_t length : documents) {
-      const auto first = static_cast<std::int64_t>(begin.size());
-      for (std::int64_t i = 0; i < length; ++i)
-        begin.push_back(static_cast<std::int32_t>(window > 0 ? std::max(first, first + i - window + 1) : first));
-    }
-    return begin;
-  }
-  std::int64_t tokens() const { return static_cast<std::int64_t>(key_begin().size()); }
-};
 
 /// Odd sizes around the borders of vectors and tiles, grouped heads, MLA widths, a window that crosses tiles.
 const std::vector<Case> kCases = {
@@ -89,90 +63,6 @@ Forward reference_forward(const Case& c, const Values& q, const Values& k, const
     }
   return out;
 }
-
-struct Setting {
-  std::string device;
-  DType dtype;
-};
-
-class AttentionTest : public testing::TestWithParam<Setting> {
- protected:
-  AttentionTest() : ops_(make_backend(GetParam().device)), stream_(ops_->make_stream()), dtype_(GetParam().dtype) {}
-
-  /// Random numbers in [-1, 1) as a tensor; `held` (optional) gets what it holds after rounding.
-  Tensor random(const Shape& shape, std::uint64_t stream, Values* held = nullptr) {
-    const Philox random(5, RandomPurpose::test, stream);
-    Values host(at(shape.numel()));
-    for (std::size_t i = 0; i < host.size(); ++i) host[i] = 2 * random.uniform(i) - 1;
-    const Tensor tensor = upload(host, shape);
-    if (held) *held = read(tensor);
-    return tensor;
-  }
-  Tensor upload(const Values& values, const Shape& shape) {
-    const Tensor wide = upload_vector<double>(*ops_, values, shape, *stream_);
-    if (dtype_ == DType::f64) return wide;
-    Tensor tensor = ops_->empty(shape, dtype_);
-    ops_->copy(tensor, wide, *stream_);
-    return tensor;
-  }
-  Tensor ids(const std::vector<std::int32_t>& values) {
-    return upload_vector<std::int32_t>(*ops_, values, {static_cast<std::int64_t>(values.size())}, *stream_);
-  }
-  Values read(const Tensor& tensor) {
-    Tensor wide = ops_->empty(tensor.shape(), DType::f64);
-    ops_->copy(wide, tensor, *stream_);
-    Values values(at(tensor.numel()));
-    ops_->download(std::as_writable_bytes(std::span(values)), wide, *stream_);
-    stream_->synchronize();
-    return values;
-  }
-
-  struct Inputs {
-    Tensor q, k, v, d_o;
-  };
-  Inputs inputs(const Case& c, Values* q = nullptr, Values* k = nullptr, Values* v = nullptr, Values* d_o = nullptr) {
-    const std::int64_t tokens = c.tokens();
-    return {random({tokens, c.heads * c.qk_dim}, 1, q), random({tokens, c.kv_heads * c.qk_dim}, 2, k),
-            random({tokens, c.kv_heads * c.v_dim}, 3, v), random({tokens, c.heads * c.v_dim}, 4, d_o)};
-  }
-  struct Results {
-    Values o, lse, dq, dk, dv;
-  };
-  Results run(const Case& c, const Inputs& in) {
-    const std::int64_t tokens = c.tokens();
-    const Tensor begin = ids(c.key_begin());
-    Tensor o = ops_->empty({tokens, c.heads * c.v_dim}, dtype_);
-    Tensor lse = ops_->empty({tokens, c.heads}, accumulation_dtype(dtype_));
-    Tensor dq = ops_->empty(in.q.shape(), dtype_), dk = ops_->empty(in.k.shape(), dtype_);
-    Tensor dv = ops_->empty(in.v.shape(), dtype_);
-    ops_->attention_forward(o, lse, in.q, in.k, in.v, begin, Tensor{}, c.args(), *stream_);
-    ops_->attention_backward(dq, dk, dv, in.d_o, in.q, in.k, in.v, o, lse, begin, Tensor{}, c.args(), *stream_);
-    return {read(o), read(lse), read(dq), read(dk), read(dv)};
-  }
-
-  /// Largest error over the largest value. bf16 keeps 8 bits of inputs, probabilities and results; f32 sums of up to
-  /// 200 terms keep about 20.
-  void expect_near(const Values& found, const Values& wanted, const char* what) {
-    ASSERT_EQ(found.size(), wanted.size());
-    const double bound = dtype_ == DType::f64 ? 1e-13 : dtype_ == DType::f32 ? 2e-6 : 1e-2;
-    double largest = 1e-30, error = -1;
-    std::size_t worst = 0;
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      largest = std::max(largest, std::abs(wanted[i]));
-      if (const double e = std::abs(found[i] - wanted[i]); !(e <= error)) worst = i, error = e;
-    }
-    EXPECT_LE(error, bound * largest) << what << ": worst at " << worst << ", found " << found[worst] << ", wanted "
-                                      << wanted[worst];
-  }
-  static void expect_same_bits(const Values& found, const Values& wanted, std::int64_t begin, const char* what) {
-    for (std::size_t i = 0; i < found.size(); ++i)
-      ASSERT_EQ(found[i], wanted[at(begin) + i]) << what << " differs at element " << i;
-  }
-
-  std::unique_ptr<Backend> ops_;
-  std::unique_ptr<Stream> stream_;
-  DType dtype_;
-};
 
 // Promise: output, lse and the three gradients are those of the formula, on every case.
 TEST_P(AttentionTest, AgreesWithTheReference) {
@@ -250,67 +140,6 @@ TEST_P(AttentionTest, ADocumentDoesNotDependOnItsCompany) {
   }
 }
 
-// Promise: reading keys and values from a cache, many rows of a slot at once (prefill) or one row a slot (decode),
-// gives the bits of the training forward.
-TEST_P(AttentionTest, CachedHasTheBitsOfTheForward) {
-  for (const Case& c : {Case{{150}, 4, 2, 24, 16}, {{70}, 2, 2, 17, 9}, {{97}, 12, 1, 32, 40}, {{129}, 2, 2, 48, 31}}) {
-    const Inputs in = inputs(c);
-    const Values wanted = run(c, in).o;
-    const std::int64_t tokens = c.tokens(), rows_per_slot = tokens + 11, slot = 1, o_width = c.heads * c.v_dim;
-    Tensor k_cache = random({3 * rows_per_slot, c.kv_heads * c.qk_dim}, 7);
-    Tensor v_cache = random({3 * rows_per_slot, c.kv_heads * c.v_dim}, 8);
-    const std::int64_t first = slot * rows_per_slot;
-    ops_->copy(k_cache.rows(first, first + tokens), in.k, *stream_);
-    ops_->copy(v_cache.rows(first, first + tokens), in.v, *stream_);
-
-    std::vector<std::int32_t> lengths;
-    for (std::int64_t t = 0; t < tokens; ++t) lengths.push_back(static_cast<std::int32_t>(t + 1));
-    const std::vector<std::int32_t> slots(at(tokens), static_cast<std::int32_t>(slot));
-    Tensor o = ops_->empty({tokens, o_width}, dtype_);
-    ops_->attention_cached(o, in.q, k_cache, v_cache, ids(slots), ids(lengths), rows_per_slot, c.args(), *stream_);
-    expect_same_bits(read(o), wanted, 0, "prefill");
-
-    for (const std::int64_t t : {std::int64_t{0}, std::int64_t{31}, std::int64_t{64}, tokens - 1}) {
-      Tensor o_1 = ops_->empty({1, o_width}, dtype_);
-      ops_->attention_cached(o_1, in.q.rows(t, t + 1), k_cache, v_cache, ids({1}), ids({lengths[at(t)]}), rows_per_slot,
-                             c.args(), *stream_);
-      expect_same_bits(read(o_1), wanted, t * o_width, "decode");
-    }
-  }
-}
-
-// Promise: with no value cache the values are the first entries of the key rows (absorbed MLA), for few and many heads,
-// rows of several slots mixed; a row of length zero gives zeros.
-TEST_P(AttentionTest, AbsorbedValuesAreTheFrontOfTheKeys) {
-  for (const std::int64_t heads : {3, 20, 40}) {
-    const std::int64_t rows_per_slot = 80, qk_dim = 40, v_dim = 32;
-    const AttentionArgs args{heads, 1, qk_dim, v_dim, 0.2};
-    const std::vector<std::int32_t> slots{2, 0, 0, 1, 2, 1}, lengths{80, 3, 66, 1, 17, 0};
-    const std::int64_t rows = 6;
-    Values q, cache, wanted(at(rows * heads * v_dim));
-    const Tensor q_R = random({rows, heads * qk_dim}, 1, &q);
-    const Tensor cache_S = random({3 * rows_per_slot, qk_dim}, 2, &cache);
-    for (std::int64_t r = 0; r < rows; ++r)
-      for (std::int64_t h = 0; h < heads; ++h) {
-        double total = 0;
-        for (std::int64_t j = 0; j < lengths[at(r)]; ++j) {
-          const std::int64_t key = (slots[at(r)] * rows_per_slot + j) * qk_dim;
-          double s = 0;
-          for (std::int64_t d = 0; d < qk_dim; ++d) s += q[at((r * heads + h) * qk_dim + d)] * cache[at(key + d)];
-          total += std::exp(s * args.scale);
-          for (std::int64_t d = 0; d < v_dim; ++d)
-            wanted[at((r * heads + h) * v_dim + d)] += std::exp(s * args.scale) * cache[at(key + d)];
-        }
-        for (std::int64_t d = 0; total > 0 && d < v_dim; ++d) wanted[at((r * heads + h) * v_dim + d)] /= total;
-      }
-    Tensor o = ops_->empty({rows, heads * v_dim}, dtype_);
-
-    ops_->attention_cached(o, q_R, cache_S, {}, ids(slots), ids(lengths), rows_per_slot, args, *stream_);
-
-    expect_near(read(o), wanted, "o");
-  }
-}
-
 // Promise: each head multiplies by its own slice of the weight, plain and transposed.
 TEST_P(AttentionTest, PerHeadProductsUseTheSliceOfTheHead) {
   const std::int64_t rows = 19, heads = 3, stride = 13, first = 4, count = 7, columns = 10;
@@ -376,18 +205,7 @@ TEST_P(AttentionTest, RefusesShapesThatDoNotFit) {
   EXPECT_THROW(run(narrow, in), Error);
 }
 
-std::vector<Setting> settings() {
-  std::vector<Setting> all;
-  for (const std::string& device : available_devices())
-    for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) all.push_back({device, dtype});
-  return all;
-}
-INSTANTIATE_TEST_SUITE_P(Backends, AttentionTest, testing::ValuesIn(settings()), [](const auto& info) {
-  std::string name = info.param.device + "_" + std::string(to_string(info.param.dtype));
-  for (char& c : name)
-    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Backends, AttentionTest, testing::ValuesIn(attention_settings()), attention_setting_name);
 
 }  // namespace
 }  // namespace athanor

@@ -113,7 +113,10 @@ void expect_near(const Values& found, const Values& wanted, double bound, const 
 TEST_P(CudaAttentionTest, LongRowsHaveTheSameBitsWalkedAndCut) {
   const AttentionArgs args{2, 1, 10, 6, 0.4};
   const Ids begin{0, 0, 0, 0}, end{5, 1024, 1025, 2200};
-  const std::int64_t keys = 2200, rows = 4;
+  const std::int64_t keys = 2208, rows = 4;
+  Ids in_order;
+  for (std::int32_t page = 0; page < keys / 16; ++page) in_order.push_back(page);
+  const Tensor pages_SP = ids(in_order).reshaped({1, keys / 16});
   Values q, k, v;
   const Tensor q_T = random({rows, 2 * 10}, 1, q), k_T = random({keys, 10}, 2, k), v_T = random({keys, 6}, 3, v);
   Tensor o = empty({rows, 2 * 6}, GetParam()), lse = empty({rows, 2}, accumulation_dtype(GetParam()));
@@ -126,7 +129,8 @@ TEST_P(CudaAttentionTest, LongRowsHaveTheSameBitsWalkedAndCut) {
 
   for (std::int64_t r = 0; r < rows; ++r) {
     Tensor o_1 = empty({1, 2 * 6}, GetParam());
-    cuda::attention_cached(o_1, q_T.rows(r, r + 1), k_T, v_T, ids({0}), ids({end[at(r)]}), keys, args, arena_, stream_);
+    cuda::attention_cached(o_1, q_T.rows(r, r + 1), k_T, v_T, pages_SP, ids({0}), ids({end[at(r)]}), 16, args, arena_,
+                           stream_);
     const Values cut = read(o_1);
     for (std::size_t i = 0; i < cut.size(); ++i) ASSERT_EQ(cut[i], walked[at(r) * cut.size() + i]) << "row " << r;
   }
@@ -159,7 +163,9 @@ TEST_P(CudaAttentionTest, ExplicitRangesForwardAndBackward) {
 // Promise: absorbed MLA of DeepSeek-V3's widths (two warps share a row's 512 columns), rows of two slots, one long.
 TEST_P(CudaAttentionTest, AbsorbedWidths) {
   const AttentionArgs args{5, 1, 576, 512, 0.05};
-  const std::int64_t rows_per_slot = 1100;
+  const std::int64_t page_rows = 64, rows_per_slot = 18 * page_rows;
+  Ids pages;  // of slot 0 behind those of slot 1
+  for (std::int32_t page = 0; page < 36; ++page) pages.push_back((page + 18) % 36);
   const Ids slots{0, 0, 1}, lengths{3, 70, 1090};
   Values q, cache;
   const Tensor q_R = random({3, 5 * 576}, 1, q), cache_S = random({2 * rows_per_slot, 576}, 2, cache);
@@ -167,10 +173,11 @@ TEST_P(CudaAttentionTest, AbsorbedWidths) {
   Values values;
   for (std::int64_t row = 0; row < 2 * rows_per_slot; ++row)
     values.insert(values.end(), cache.begin() + row * 576, cache.begin() + row * 576 + 512);
-  const Ids begin{0, 0, 1100}, end{3, 70, 1100 + 1090};
+  const Ids begin{1152, 1152, 0}, end{1152 + 3, 1152 + 70, 1090};
   const Reference wanted = reference(q, cache, values, Values(at(o.numel())), begin, end, args);
 
-  cuda::attention_cached(o, q_R, cache_S, {}, ids(slots), ids(lengths), rows_per_slot, args, arena_, stream_);
+  cuda::attention_cached(o, q_R, cache_S, {}, ids(pages).reshaped({2, 18}), ids(slots), ids(lengths), page_rows, args,
+                         arena_, stream_);
 
   expect_near(read(o), wanted.o, bound(), "o");
 }

@@ -78,7 +78,10 @@ TEST(Reference, Attends) {
   EXPECT_TRUE(near(gradient.dv, {0.5, 0.5, 0}, kExact));
   EXPECT_TRUE(near(gradient.dk, {-1.5, 1.5, 0}, kExact));  // p (dp - mean) q = 1/2 (3 - 4.5) 2
   EXPECT_TRUE(near(gradient.dq, {0, 0, 0}, kExact));
-  EXPECT_TRUE(near(attention_cached({0}, {9, 9, 0, 0}, {9, 9, 1, 3}, {1}, {2}, 2, args), {2}, kExact));
+  // Slot 1 has pages 2 and 0 of two rows each.
+  const Values k_cache{0, 9, 9, 9, 0, 0}, v_cache{3, 9, 9, 9, 2, 1};
+  EXPECT_TRUE(near(attention_cached({0}, k_cache, v_cache, {1, 1, 2, 0}, 2, {1}, {3}, 2, args), {2}, kExact));
+  EXPECT_EQ(cache_rows({1, 1, 2, 0}, 2, {1, 1, 0}, {1, 2, 0}, {2, 3, 0}, 2), (Ids{5, 0, -1}));
 }
 
 // Promise: the worked example of the V3 gate: expert 4 has the largest score but loses through its bias.

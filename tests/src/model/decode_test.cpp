@@ -10,19 +10,27 @@ namespace {
 
 using testing::ModelBench;
 
+constexpr std::int64_t kSlots = 4, kPageRows = 16;
+
 /// Rows of a decode call on the host: token t of sequence s.
 class Rows {
  public:
-  Rows(ModelBench& bench, std::int64_t rows_per_slot) : bench_(bench), rows_per_slot_(rows_per_slot) {}
+  explicit Rows(ModelBench& bench) : bench_(bench) {}
   void add(std::int32_t token, std::int64_t slot, std::int64_t position) {
     tokens_.push_back(token);
     slots_.push_back(static_cast<std::int32_t>(slot));
     positions_.push_back(static_cast<std::int32_t>(position));
     lengths_.push_back(static_cast<std::int32_t>(position + 1));
-    cache_rows_.push_back(static_cast<std::int32_t>(slot * rows_per_slot_ + position));
   }
   DecodeRows upload() const {
-    return {ids(tokens_), ids(positions_), ids(slots_), ids(lengths_), ids(cache_rows_), {}};
+    // Four slots of one page each, in no order.
+    return {.tokens_R = ids(tokens_),
+            .positions_R = ids(positions_),
+            .slots_R = ids(slots_),
+            .lengths_R = ids(lengths_),
+            .pages_SP = ids({2, 0, 3, 1}).reshaped({kSlots, 1}),
+            .logit_rows_N = {},
+            .cache_rows_R = {}};
   }
   Tensor ids(const std::vector<std::int32_t>& values) const {
     return upload_vector<std::int32_t>(bench_.ops(), values, {static_cast<std::int64_t>(values.size())},
@@ -31,11 +39,10 @@ class Rows {
 
  private:
   ModelBench& bench_;
-  std::int64_t rows_per_slot_;
-  std::vector<std::int32_t> tokens_, positions_, slots_, lengths_, cache_rows_;
+  std::vector<std::int32_t> tokens_, positions_, slots_, lengths_;
 };
 
-constexpr std::int64_t kSequences = 2, kLength = 9, kSlots = 4, kRowsPerSlot = 16;
+constexpr std::int64_t kSequences = 2, kLength = 9;
 
 class DecodeEveryFamily : public ::testing::TestWithParam<std::string> {};
 
@@ -51,14 +58,14 @@ TEST_P(DecodeEveryFamily, EqualsTheFullForward) {
   const std::vector<std::int32_t> tokens = testing::make_toy_tokens(options).tokens;
   const auto vocab = static_cast<std::size_t>(config.vocab_size);
 
-  KvCache cache(bench.ops(), config, DType::f64, kSlots, kRowsPerSlot);
+  KvCache cache(bench.ops(), config, DType::f64, kSlots, kPageRows);
   const std::int64_t slot_of[kSequences] = {3, 1};
   std::vector<double> decoded(full.size(), NAN);
   // Token ranges of (sequence 0, sequence 1) in each call: a prefill beside a shorter one, a second piece, single
   // steps.
   const std::int64_t calls[][4] = {{0, 4, 0, 2}, {4, 4, 2, 6}, {4, 7, 6, 7}, {7, 8, 7, 8}, {8, 9, 8, 9}};
   for (const auto& call : calls) {
-    Rows rows(bench, kRowsPerSlot);
+    Rows rows(bench);
     std::vector<std::size_t> places;
     for (std::int64_t s = 0; s < kSequences; ++s)
       for (std::int64_t t = call[2 * s]; t < call[2 * s + 1]; ++t) {
@@ -81,8 +88,8 @@ TEST_P(DecodeEveryFamily, GivesLogitsOfWantedRows) {
   ModelBench bench(config);
   const MicroBatch batch = bench.batch();
   ExecContext ctx = bench.evaluation(batch);
-  KvCache cache(bench.ops(), config, DType::f64, kSlots, kRowsPerSlot);
-  Rows rows(bench, kRowsPerSlot);
+  KvCache cache(bench.ops(), config, DType::f64, kSlots, kPageRows);
+  Rows rows(bench);
   for (std::int64_t t = 0; t < 5; ++t) rows.add(static_cast<std::int32_t>(3 * t), 2, t);
   DecodeRows call = rows.upload();
   const std::vector<double> all = bench.values(bench.model().decode(ctx, call, cache));
@@ -97,16 +104,17 @@ TEST_P(DecodeEveryFamily, GivesLogitsOfWantedRows) {
 INSTANTIATE_TEST_SUITE_P(Toys, DecodeEveryFamily, ::testing::ValuesIn(testing::toy_model_names()),
                          [](const auto& info) { return info.param; });
 
-// Promises: the cache holds what the reports say a token costs, and refuses sequences past the rotary tables.
+// Promises: the cache holds what the reports say a token costs, and refuses pages that attention does not read.
 TEST(KvCacheTest, HoldsLatentRows) {
   ModelConfig v3 = testing::toy_deepseek_v3();
   EXPECT_EQ(KvCache::numbers_per_token(v3), 6 + 4);
   EXPECT_EQ(KvCache::numbers_per_token(testing::toy_llama()), 2 * 2 * 6);
   const auto ops = make_backend("cpu");
-  KvCache cache(*ops, v3, DType::f32, 3, 8);
-  EXPECT_EQ(cache.layer(0).k.shape(), (Shape{24, 10}));
+  KvCache cache(*ops, v3, DType::f32, 3, 16);
+  EXPECT_EQ(cache.layer(0).k.shape(), (Shape{48, 10}));
   EXPECT_FALSE(cache.layer(0).v.defined());
-  EXPECT_THROW(KvCache(*ops, v3, DType::f32, 1, 33), ConfigError);
+  EXPECT_THROW(KvCache(*ops, v3, DType::f32, 1, 24), ConfigError);
+  EXPECT_THROW(KvCache(*ops, v3, DType::f32, 0, 16), ConfigError);
 }
 
 }  // namespace
