@@ -234,6 +234,7 @@ void RolloutEngine::run_step(const DecodeRows& rows) {
   const MicroBatch no_batch;
   ExecContext ctx{ops_, stream_, stream_, no_batch, model_.dtype(), false};
   ctx.decoding = true;
+  ctx.weights_epoch = weights_epoch_;
   const Tensor logits_NV = model_.decode(ctx, rows, caches_);
   if (logits_NV.defined()) window_.sample(logits_NV, choice_, stream_);
   if (mesh_.size(Axis::pp) > 1) {
@@ -312,6 +313,8 @@ std::vector<Completion> RolloutEngine::generate(std::span<const RolloutPrompt> p
   preempted_.clear();
   next_prompt_ = 0;
   statistics_ = {};
+  // FP8 weights are made by the first step, which brings prompts and is no recording; every later step finds them.
+  weights_epoch_ = new_weights_epoch();
   const bool alone = mesh_.size(Axis::tp) == 1 && mesh_.size(Axis::pp) == 1 && mesh_.size(Axis::ep) == 1;
   if (alone) graphs_ = ops_.make_graphs(stream_);
   HostGroup& together = mesh_.host(Axis::layer);

@@ -129,6 +129,7 @@ class RolloutEngine {
   std::span<const RolloutPrompt> prompts_;
   const RolloutOptions* options_ = nullptr;
   GenerationWindow::Choice choice_;
+  std::uint64_t weights_epoch_ = 0;
   std::unique_ptr<Graphs> graphs_;  ///< of a step; null where a step brings messages between ranks
   std::vector<Completion> result_;
   std::vector<std::int64_t> free_slots_;

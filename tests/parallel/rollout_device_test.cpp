@@ -12,25 +12,32 @@ namespace {
 
 /// Counts what a back end's graphs were asked for; off: every run is the work itself.
 struct Job {
-  explicit Job(std::unique_ptr<Backend> device, AttentionKind attention)
+  Job(std::unique_ptr<Backend> device, AttentionKind attention, bool fp8 = false)
       : ops(std::move(device)),
         compute(ops->make_stream()),
         mesh(self, {}, *ops, true),
-        model(*ops, mesh, {.config = config_of(attention), .dtype = DType::f32}, *compute),
+        model(*ops, mesh, {.config = config_of(attention, fp8), .dtype = fp8 ? DType::bf16 : DType::f32}, *compute),
         store(*ops, model.parameters(), ParameterStore::Options{.with_gradients = false}, *compute) {
     store.initialize(7, *compute);
   }
-  static ModelConfig config_of(AttentionKind attention) {
+  static ModelConfig config_of(AttentionKind attention, bool fp8) {
     ModelConfig config = testing::sampling_config(attention);
     config.num_layers = 2;
     config.vocab_size = 40;
     config.mtp_depth = 0;
+    if (!fp8) return config;
+    config.fp8 = true;  // sides of its matrices are multiples of 16
+    config.dim = 32;
+    config.kv_lora_rank = config.qk_nope_head_dim = config.qk_rope_head_dim = config.v_head_dim = 16;
+    config.head_dim = 16;
+    config.inter_dim = 48;
+    config.moe_inter_dim = 16;
     return config;
   }
   std::vector<Completion> generate(std::int64_t look_every, std::int64_t slots, CacheForm form,
                                    RolloutEngine::Statistics* statistics = nullptr, std::int64_t cache_tokens = 0) {
     RolloutOptions options;
-    options.max_new_tokens = 14;
+    options.max_new_tokens = new_tokens;
     options.group_size = 2;
     options.seed = 5;
     options.stop_ids = {1, 2};
@@ -51,6 +58,7 @@ struct Job {
     return completions;
   }
 
+  std::int64_t new_tokens = 14;
   HostGroup self = HostGroup::self();
   std::unique_ptr<Backend> ops;
   std::unique_ptr<Stream> compute;
@@ -86,6 +94,19 @@ TEST(RolloutOnDevice, ReplaysWriteWhatStepsWrite) {
       expect_same(gpu.generate(4, 6, form, &statistics, 64), wanted, 0.0);
       EXPECT_GT(statistics.preempted, 0);
     }
+}
+
+// Promise: with FP8 products as well, whose weights the step that brings prompts makes and the recording finds.
+TEST(RolloutOnDevice, ReplaysWithFp8Weights) {
+  Job gpu(std::make_unique<cuda::CudaBackend>(0), AttentionKind::mla, true);
+  gpu.new_tokens = 6;  // FP8 products are slow to emulate
+  const auto wanted = gpu.generate(1, 2, CacheForm::heads);
+  expect_same(gpu.generate(16, 6, CacheForm::heads), wanted, 0.0);
+  // Promise: after an update nothing of the weights before is found.
+  Job fresh(std::make_unique<cuda::CudaBackend>(0), AttentionKind::mla, true);
+  fresh.new_tokens = gpu.new_tokens;
+  for (Job* job : {&gpu, &fresh}) job->store.initialize(8, *job->compute);
+  expect_same(gpu.generate(16, 6, CacheForm::heads), fresh.generate(16, 6, CacheForm::heads), 0.0);
 }
 
 }  // namespace
