@@ -4,6 +4,7 @@
 #   RECIPE              configuration of the run (configs/recipes/r1.cfg)
 #   ATHANOR_BUILD_DIR   build folder (build)
 #   ATHANOR_CUDA        on: with the CUDA back end, for GPUs (off)
+#   ATHANOR_UNITY       OFF: compile every source by itself, for work on a few of them (ON: several at once, in half the time)
 #   ATHANOR_RUN_FOLDER  run folder (runs/NAME, named as the recipe); a finished run there is not done again
 # More arguments go to the run: jobs/quickstart.sh --run.steps=200
 set -euo pipefail
@@ -19,7 +20,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > ranks ? cores / ranks : 1))
 if [ -t 1 ]; then export ATHANOR_PROGRESS=line; fi
 
 jobs/setup.sh
-cmake -S . -B "$build" -G Ninja -DATHANOR_CUDA="${ATHANOR_CUDA:-off}" > /dev/null
+cmake -S . -B "$build" -G Ninja -DCMAKE_UNITY_BUILD="${ATHANOR_UNITY:-ON}" -DATHANOR_CUDA="${ATHANOR_CUDA:-off}" > /dev/null
 cmake --build "$build" --target athanor
 
 mpirun --oversubscribe --bind-to none -np $ranks "$build/jobs/athanor" run --config "$recipe" \

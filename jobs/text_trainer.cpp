@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 
+#include "jobs/stop_signal.hpp"
 #include "src/base/error.hpp"
 #include "src/base/span.hpp"
 
@@ -95,7 +96,7 @@ StepResult TextTrainer::step() {
   plan.step = steps_done_ + 1;
   plan.lr = lr_ = lr_schedule_.rate(plan.step, tokens_seen_);
   plan.bias_speed = phase_value(options_.optimizer.bias_speed, tokens_seen_, run_tokens_);
-  const StepResult result = trained_.step->run(plan, micro_batches_);
+  const StepResult result = trained_.step->run(plan, micro_batches_, StopSignal::asked);
   ++steps_done_;
   tokens_seen_ += sequences * layout_.sequence_length;
   next_sample_ += sequences;

@@ -5,6 +5,7 @@ target_sources(athanor_parallel PRIVATE
   ${CMAKE_CURRENT_SOURCE_DIR}/clock_offset.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_check.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/collective_log.cpp
+  ${CMAKE_CURRENT_SOURCE_DIR}/collective_operands.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/build_identity.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/deadlines.cpp
   ${CMAKE_CURRENT_SOURCE_DIR}/fault.cpp

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <sstream>
 
+#include "parallel/agreement.hpp"
 #include "src/backend/stream_span.hpp"
 #include "src/base/error.hpp"
 
@@ -62,13 +64,14 @@ void TrainStep::start() {
 
 // ---- the step
 
-StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micro_batches) {
+StepResult TrainStep::run(const StepPlan& plan, std::span<const MicroBatch> micro_batches,
+                          const std::function<bool()>& give_up) {
   const CollectiveLog::Step record(mesh_.host(Axis::world).log(), plan.step);
   const Span span(SpanKind::step, "train step", {}, {{"step", plan.step}});
   std::int64_t own_tokens = 0;
   for (const MicroBatch& batch : micro_batches) own_tokens += batch.num_sequences * batch.tokens_per_sequence;
 
-  run_micro_batches(micro_batches);
+  run_micro_batches(micro_batches, give_up);
   reducer_.finish(compute_, comm_);
   {
     const StreamSpan norm(&compute_, SpanKind::optimizer, "gradient norm");
@@ -122,7 +125,7 @@ PipelineRunner& TrainStep::runner_for(std::size_t num_micro_batches) {
       .first->second;
 }
 
-void TrainStep::run_micro_batches(std::span<const MicroBatch> micro_batches) {
+void TrainStep::run_micro_batches(std::span<const MicroBatch> micro_batches, const std::function<bool()>& give_up) {
   {
     const StreamSpan span(&compute_, SpanKind::optimizer, "zero gradients");
     store_.zero_gradients(compute_);
@@ -136,7 +139,22 @@ void TrainStep::run_micro_batches(std::span<const MicroBatch> micro_batches) {
     if (completes_gradients) ctx.gradients = &reduce_when_ready_;
     return ctx;
   };
-  runner_for(micro_batches.size()).run(context_of, chunks_, micro_batches);
+  PipelineRunner& runner = runner_for(micro_batches.size());
+  // The ranks of a layer reduce together: they agree before each micro-batch. Where they have different numbers of
+  // them, their programs differ too, and waiting for each other might never end: then the step is ended.
+  HostGroup& layer = mesh_.host(Axis::layer);
+  const std::int64_t count = std::ssize(micro_batches);
+  if (!give_up || layer.any(count != layer.max(count))) {
+    runner.run(context_of, chunks_, micro_batches);
+    return;
+  }
+  const auto agreed = [&] { return layer.any(give_up()); };
+  // Other stages of the pipeline may hear of it later, or at the end: nothing of such a step is of use to anyone.
+  const bool gave_up = !runner.run(context_of, chunks_, micro_batches, std::ref(agreed));
+  if (mesh_.size(Axis::pp) > 1 ? mesh_.host(Axis::world).any(gave_up) : gave_up) {
+    compute_.synchronize();
+    throw Interrupted("asked to stop: the step begun is given up, and done again when the run goes on");
+  }
 }
 
 void TrainStep::read_sums(std::int64_t step, std::int64_t own_tokens) {

@@ -6,6 +6,8 @@
 //  * What decides (loss, norm, expert counts) is summed in f64 or integers in rank order and read once a step; every
 //    rank decides alike. Nothing is updated when a loss or the norm is not finite: all ranks throw NonFiniteError.
 //  * Expert counts cover the whole global batch; biases move once a step (DeepSeek-V3 report section 2.1.2).
+//  * Asked to give up, it does so before the next micro-batch, on all ranks: it throws, and model and optimizer are as
+//    before the step.
 //  * The order of the work is a PipelineSchedule, also on one rank.
 //  * After the first step nothing is allocated from the heap.
 // Every function but state() and shards() is collective.
@@ -70,8 +72,11 @@ class TrainStep {
   void start();
   /// @param micro_batches  of this rank: as many as the other ranks of its pipeline have, and as those that share its
   /// experts; else ranks may have different numbers of them.
+  /// @param give_up  whether this rank wants to stop; asked before each micro-batch.
   /// @throws NonFiniteError on every rank, naming step, ranks and layers, before anything is updated.
-  StepResult run(const StepPlan& plan, std::span<const MicroBatch> micro_batches);
+  /// @throws Interrupted on every rank where one gave up; then no further step may be run.
+  StepResult run(const StepPlan& plan, std::span<const MicroBatch> micro_batches,
+                 const std::function<bool()>& give_up = {});
 
   /// All that a checkpoint holds of model and optimizer here: read and written by every rank on its own.
   std::vector<NamedShard> shards() const;
@@ -105,7 +110,7 @@ class TrainStep {
     }
     TrainStep& step;
   };
-  void run_micro_batches(std::span<const MicroBatch> micro_batches);
+  void run_micro_batches(std::span<const MicroBatch> micro_batches, const std::function<bool()>& give_up);
   PipelineRunner& runner_for(std::size_t num_micro_batches);
   void read_sums(std::int64_t step, std::int64_t own_tokens);
   double worst_expert_load();

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up the machine, builds everything and runs all tests. The last line is "N passed, N failed", counting CTest tests.
 #   ATHANOR_BUILD_DIR   build folder (build)
+#   ATHANOR_UNITY       OFF: compile every source by itself, for work on a few of them (ON: several at once, in half the time)
 #   JOBS                compile jobs and tests at once (all cores; an MPI test counts as two)
 #   ATHANOR_TEST_ARGS   more arguments for ctest, e.g. "-R io_options"
 set -euo pipefail
@@ -10,7 +11,7 @@ jobs=${JOBS:-$(nproc)}
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 jobs/setup.sh
-cmake -S . -B "$build" -G Ninja -DATHANOR_TESTS=ON -DATHANOR_CUDA="${ATHANOR_CUDA:-auto}" > /dev/null
+cmake -S . -B "$build" -G Ninja -DCMAKE_UNITY_BUILD="${ATHANOR_UNITY:-ON}" -DATHANOR_TESTS=ON -DATHANOR_CUDA="${ATHANOR_CUDA:-auto}" > /dev/null
 cmake --build "$build" -j "$jobs"
 
 results=$(mktemp)

@@ -8,6 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "io/dataset/text_files.hpp"
 #include "src/base/error.hpp"
 #include "src/text/utf8.hpp"
 
@@ -16,10 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::size_t kReadBytes = std::size_t{1} << 20;
 constexpr std::size_t kLongestDocument = std::size_t{1} << 30;
 constexpr std::int64_t kToTheEnd = std::numeric_limits<std::int64_t>::max();
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 std::string separator_of(const TextSource& source, const TextFormat& format) {
   return source.is_jsonl ? "\n" : format.separator;
@@ -33,12 +32,6 @@ bool overlaps_itself(std::string_view separator) {
 }
 
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }
-
-/// nlohmann's messages begin with "[json.exception.parse_error.101] ".
-std::string without_tag(std::string_view message) {
-  const std::size_t close = message.find("] ");
-  return std::string(message.starts_with('[') && close != std::string_view::npos ? message.substr(close + 2) : message);
-}
 
 }  // namespace
 
@@ -112,7 +105,7 @@ bool DocumentReader::fill() {
   if (at_end_of_file_) return false;
   const std::size_t size = buffer_.size();
   // Grow by half at least, so that a long document is not copied again and again.
-  const std::size_t wanted = std::max(kReadBytes, size / 2);
+  const std::size_t wanted = std::max(kTextReadBytes, size / 2);
   buffer_.resize(size + wanted);
   const std::size_t got = stream_.read(std::span(buffer_).subspan(size));
   buffer_.resize(size + got);
@@ -202,7 +195,7 @@ void DocumentReader::take_text(std::string_view record, std::int64_t offset, std
 /// "line 17 (byte 3456)". Counts lines from the start of the file: for errors only.
 std::string DocumentReader::line_name(std::int64_t offset) const {
   ByteStream stream(source_.path);
-  std::string chunk(kReadBytes, '\0');
+  std::string chunk(kTextReadBytes, '\0');
   std::int64_t line = 1;
   for (std::int64_t done = 0; done < offset;) {
     const auto part = std::min<std::int64_t>(offset - done, static_cast<std::int64_t>(chunk.size()));

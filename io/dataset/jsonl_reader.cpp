@@ -5,13 +5,11 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "io/dataset/text_files.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
 namespace {
-
-constexpr std::size_t kReadBytes = std::size_t{1} << 20;
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 const std::string& existing(const std::string& path) {
   std::error_code error;
@@ -34,10 +32,10 @@ bool JsonlReader::next_line(std::string& text) {
       return true;
     }
     cursor_ = 0;
-    buffer_.resize(at_end_ ? 0 : kReadBytes);
+    buffer_.resize(at_end_ ? 0 : kTextReadBytes);
     if (at_end_) return !text.empty();
     buffer_.resize(stream_.read(buffer_));
-    at_end_ = buffer_.size() < kReadBytes;
+    at_end_ = buffer_.size() < kTextReadBytes;
   }
 }
 
@@ -49,9 +47,7 @@ bool JsonlReader::next(nlohmann::json& object) {
     try {
       object = nlohmann::json::parse(text);
     } catch (const nlohmann::json::exception& error) {
-      const std::string_view message = error.what();
-      const std::size_t tag = message.find("] ");
-      throw ConfigError(fmt::format("{}: {}", place(), message.substr(tag == std::string_view::npos ? 0 : tag + 2)));
+      throw ConfigError(fmt::format("{}: {}", place(), without_tag(error.what())));
     }
     if (!object.is_object())
       throw ConfigError(fmt::format("{}: wanted a JSON object, found {}", place(), object.type_name()));

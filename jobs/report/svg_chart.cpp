@@ -55,7 +55,7 @@ double round_step(double step) {
   return 10.0 * power;
 }
 
-struct Axis {
+struct ChartAxis {
   double low = 0.0, high = 1.0, from = 0.0, to = 1.0;  ///< of values, and where on the drawing
   bool logarithmic = false;
 
@@ -97,8 +97,8 @@ std::vector<Line> lines_of(const Chart& chart, bool logarithmic) {
 }
 
 /// Wide enough for every drawn line and for all but the wildest hundredth of the faint ones.
-Axis y_axis(const Chart& chart, const std::vector<Line>& lines, bool logarithmic) {
-  Axis axis{.from = kHeight - kBottom, .to = kTop, .logarithmic = logarithmic};
+ChartAxis y_axis(const Chart& chart, const std::vector<Line>& lines, bool logarithmic) {
+  ChartAxis axis{.from = kHeight - kBottom, .to = kTop, .logarithmic = logarithmic};
   if (chart.scale == ChartScale::share) return axis;
   double low = INFINITY, high = -INFINITY;
   const auto include = [&](double value) {
@@ -134,8 +134,8 @@ Axis y_axis(const Chart& chart, const std::vector<Line>& lines, bool logarithmic
   return axis;
 }
 
-Axis x_axis(const std::vector<Line>& lines) {
-  Axis axis{.from = kLeft, .to = kWidth - kRight};
+ChartAxis x_axis(const std::vector<Line>& lines) {
+  ChartAxis axis{.from = kLeft, .to = kWidth - kRight};
   axis.low = INFINITY, axis.high = -INFINITY;
   for (const Line& line : lines)
     for (const ChartPoint& point : line.drawn) {
@@ -157,14 +157,14 @@ std::string x_shown(const Chart& chart, double x) {
   return short_number(x);
 }
 
-std::string path_of(const Points& points, const Axis& x, const Axis& y) {
+std::string path_of(const Points& points, const ChartAxis& x, const ChartAxis& y) {
   std::string path;
   for (const ChartPoint& point : points)
     path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x.at(point.x), y.at(point.y));
   return path;
 }
 
-std::string band_of(const Points& points, const Axis& x, const Axis& y) {
+std::string band_of(const Points& points, const ChartAxis& x, const ChartAxis& y) {
   std::string path;
   for (const ChartPoint& point : points)
     path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x.at(point.x), y.at(point.y + point.error));
@@ -179,7 +179,7 @@ bool all_zero(const Chart& chart) {
   });
 }
 
-std::string draw_axes(const Chart& chart, const Axis& x, const Axis& y) {
+std::string draw_axes(const Chart& chart, const ChartAxis& x, const ChartAxis& y) {
   std::string svg;
   const bool nothing = all_zero(chart);
   for (const double tick : y.ticks(5.0)) {
@@ -204,7 +204,8 @@ std::string draw_axes(const Chart& chart, const Axis& x, const Axis& y) {
                            kWidth - kRight, kHeight - 6.0, html_escaped(chart.x_label));
 }
 
-std::string draw_line(const Chart& chart, const Line& line, std::size_t number, const Axis& x, const Axis& y) {
+std::string draw_line(const Chart& chart, const Line& line, std::size_t number, const ChartAxis& x,
+                      const ChartAxis& y) {
   std::string svg = fmt::format("<g class=\"series-{}\">", number % kColours);
   if (std::any_of(line.drawn.begin(), line.drawn.end(), [](const ChartPoint& p) { return p.error > 0.0; }))
     svg += fmt::format("<path class=\"band\" d=\"{}\"/>", band_of(line.drawn, x, y));
@@ -267,7 +268,7 @@ std::string chart_figure(const Chart& chart) {
       for (const ChartPoint& point : series.points)
         logarithmic = logarithmic || (std::isfinite(point.y) && point.y > 0.0);
   const std::vector<Line> lines = lines_of(chart, logarithmic);
-  const Axis x = x_axis(lines), y = y_axis(chart, lines, logarithmic);
+  const ChartAxis x = x_axis(lines), y = y_axis(chart, lines, logarithmic);
   const std::string unit = chart.scale == ChartScale::share ? "%" : chart.unit;
   std::string html = fmt::format("<figure><figcaption><b>{}</b>{}</figcaption><div class=\"legend\">",
                                  html_escaped(chart.title), unit.empty() ? "" : " <i>" + html_escaped(unit) + "</i>");

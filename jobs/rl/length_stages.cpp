@@ -10,7 +10,7 @@
 namespace athanor {
 namespace {
 
-std::int64_t number_of(std::string text, const std::string& all) {
+std::int64_t steps_or_tokens(std::string text, const std::string& all) {
   std::erase(text, ' ');
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -27,7 +27,7 @@ LengthStages::LengthStages(const std::string& text, std::int64_t longest) {
     const std::size_t colon = item.find(':');
     if (colon == std::string::npos)
       throw ConfigError(fmt::format("rl.length_stages = {}: '{}' has no colon; write \"0:32, 100:64\"", text, item));
-    const Stage stage{number_of(item.substr(0, colon), text), number_of(item.substr(colon + 1), text)};
+    const Stage stage{steps_or_tokens(item.substr(0, colon), text), steps_or_tokens(item.substr(colon + 1), text)};
     if (!stages_.empty() && stage.steps <= stages_.back().steps)
       throw ConfigError(fmt::format("rl.length_stages = {}: steps must rise", text));
     if (stage.tokens < 1 || stage.tokens > longest)

@@ -8,6 +8,7 @@
 
 #include "jobs/rl/row_tokens.hpp"
 #include "jobs/rollout_room.hpp"
+#include "jobs/stop_signal.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 #include "src/base/stopwatch.hpp"
@@ -272,7 +273,9 @@ UpdateResult PolicyTrainer::update() {
   plan.lr = lr_ = lr_schedule_.rate(plan.step, steps_done_);
   if (rollouts_done_ <= rl.critic_warmup) plan.lr = lr_ = 0.0;
   plan.bias_speed = 0.0;  // the router stays as pre-training balanced it
-  result.policy = trained_.step->run(plan, built);
+  // A later update, or one whose critic has moved, is ended: what came before it would have to be taken back.
+  const bool first = !critic_ && update_of_rollout_ == 1;
+  result.policy = trained_.step->run(plan, built, first ? StopSignal::asked : nullptr);
   if (mix_) result.ptx_loss = result.policy.token_loss / rl.ptx_weight;
   ++steps_done_;
   if (const std::int64_t every = rl.reference_refresh; reference_ && every > 0 && steps_done_ % every == 0)

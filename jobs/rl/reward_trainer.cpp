@@ -8,6 +8,7 @@
 
 #include "jobs/rl/drawn_problems.hpp"
 #include "jobs/rl/learned_reward.hpp"
+#include "jobs/stop_signal.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 
@@ -151,7 +152,7 @@ StepResult RewardTrainer::step() {
   StepPlan plan;
   plan.step = steps_done_ + 1;
   plan.lr = lr_ = lr_schedule_.rate(plan.step, steps_done_);
-  const StepResult result = trained_.step->run(plan, built);
+  const StepResult result = trained_.step->run(plan, built, StopSignal::asked);
   ++steps_done_;
   return result;
 }

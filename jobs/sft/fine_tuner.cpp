@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "jobs/stop_signal.hpp"
 #include "src/base/error.hpp"
 #include "src/base/span.hpp"
 
@@ -124,7 +125,7 @@ StepResult FineTuner::step() {
   StepPlan plan;
   plan.step = steps_done_ + 1;
   plan.lr = lr_ = lr_schedule_.rate(plan.step, steps_done_);
-  const StepResult result = trained_.step->run(plan, micro_batches);
+  const StepResult result = trained_.step->run(plan, micro_batches, StopSignal::asked);
   ++steps_done_;
   for (const Example* example : batch) tokens_seen_ += std::ssize(example->tokens);
   return result;

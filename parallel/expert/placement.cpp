@@ -5,12 +5,11 @@
 #include <algorithm>
 #include <numeric>
 
+#include "parallel/expert/indices.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
 namespace {
-
-std::size_t u(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 double largest(const std::vector<double>& values) { return *std::max_element(values.begin(), values.end()); }
 

@@ -5,12 +5,11 @@
 #include <numeric>
 #include <string>
 
+#include "parallel/expert/indices.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
 namespace {
-
-std::size_t u(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 std::int64_t total(const std::vector<std::int64_t>& rows) {
   return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});

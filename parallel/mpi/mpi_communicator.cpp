@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 
+#include "parallel/collective_operands.hpp"
 #include "parallel/mpi/mpi_session.hpp"
 #include "parallel/mpi/rank_order_reduce.hpp"
 #include "src/base/error.hpp"
@@ -18,19 +18,9 @@ constexpr std::size_t kMaxMessageBytes = std::size_t{1} << 30;  // MPI counts ar
 constexpr std::size_t kMinPieceBytes = std::size_t{16} << 10;
 constexpr std::size_t kMaxPieceBytes = std::size_t{1} << 20;
 
-void require(bool ok, const char* operation, const Tensor& a, const Tensor& b, const char* wanted) {
-  if (!ok) throw Error(std::string(operation) + ": " + wanted + "; got " + a.to_string() + " and " + b.to_string());
-}
-
 void require_host(const char* operation, const Tensor& tensor) {
   if (!tensor.device().is_cpu())
     throw Error(std::string(operation) + " over MPI: wanted a tensor in host memory, got " + tensor.to_string());
-}
-
-std::int64_t row_elements(const Tensor& tensor) {
-  std::int64_t count = 1;
-  for (int d = 1; d < tensor.shape().ndim(); ++d) count *= tensor.dim(d);
-  return count;
 }
 
 }  // namespace
@@ -73,8 +63,7 @@ void MpiCommunicator::all_reduce(Tensor inout, ReduceOp op, Stream& stream) {
 void MpiCommunicator::reduce_scatter(Tensor out, const Tensor& in, ReduceOp op, Stream& stream) {
   require_host("reduce_scatter", out);
   require_host("reduce_scatter", in);
-  require(in.dtype() == out.dtype() && in.numel() == size() * out.numel(), "reduce_scatter", out, in,
-          "wanted one type and in = ranks * out elements");
+  require_reduce_scatter(out, in, size());
   run_on(stream, [this, out, in, op] { run_reduce_scatter(out, in, op); });
 }
 
@@ -159,8 +148,7 @@ void MpiCommunicator::reduce_parts(std::byte* out, const std::byte* in, std::int
 void MpiCommunicator::all_gather(Tensor out, const Tensor& in, Stream& stream) {
   require_host("all_gather", out);
   require_host("all_gather", in);
-  require(in.dtype() == out.dtype() && out.numel() == size() * in.numel(), "all_gather", out, in,
-          "wanted one type and out = ranks * in elements");
+  require_all_gather(out, in, size());
   run_on(stream, [this, out, in] { run_all_gather(out, in); });
 }
 
@@ -187,18 +175,7 @@ void MpiCommunicator::all_to_all_v(Tensor out, std::span<const std::int64_t> rec
                                    std::span<const std::int64_t> send_rows, Stream& stream) {
   require_host("all_to_all_v", out);
   require_host("all_to_all_v", in);
-  const auto ranks = static_cast<std::size_t>(size());
-  if (recv_rows.size() != ranks || send_rows.size() != ranks)
-    throw Error("all_to_all_v: wanted a row count for each of " + std::to_string(size()) + " ranks, got " +
-                std::to_string(send_rows.size()) + " to send and " + std::to_string(recv_rows.size()) + " to receive");
-  const auto total = [](std::span<const std::int64_t> rows) {
-    return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
-  };
-  const bool fits = in.dtype() == out.dtype() && row_elements(in) == row_elements(out) && in.shape().ndim() > 0 &&
-                    out.shape().ndim() > 0 && total(recv_rows) <= out.dim(0) && total(send_rows) <= in.dim(0);
-  const std::size_t own = static_cast<std::size_t>(rank());
-  require(fits && send_rows[own] == recv_rows[own], "all_to_all_v", out, in,
-          "wanted one type, rows of one length, room for all rows, and as many rows from this rank as to it");
+  require_all_to_all_v(out, recv_rows, in, send_rows, rank(), size());
   if (stream.runs_at_once())
     run_all_to_all_v(out, recv_rows, in, send_rows);
   else

@@ -6,19 +6,15 @@
 #include <numeric>
 #include <utility>
 
+#include "parallel/collective_operands.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
 namespace {
 
-void require(bool ok, const char* operation, const Tensor& a, const Tensor& b, const char* wanted) {
-  if (!ok) throw Error(fmt::format("{}: {}; got {} and {}", operation, wanted, a.to_string(), b.to_string()));
-}
-
-std::int64_t row_elements(const Tensor& tensor) {
-  std::int64_t count = 1;
-  for (int d = 1; d < tensor.shape().ndim(); ++d) count *= tensor.dim(d);
-  return count;
+void require_sum_of_integers(const char* operation, ReduceOp op, const Tensor& tensor) {
+  if (op == ReduceOp::mean && !is_floating(tensor.dtype()))
+    throw Error(fmt::format("{}: integers have no exact mean, take the sum; got {}", operation, tensor.to_string()));
 }
 
 constexpr std::size_t kAlignment = 16;  // bytes, of parts and pieces: NCCL moves aligned data 16 at a time
@@ -74,8 +70,7 @@ bool NcclCommunicator::in_rank_order(DType dtype, ReduceOp op) const {
 void NcclCommunicator::all_reduce(Tensor inout, ReduceOp op, Stream& stream) {
   require_here("all_reduce", inout);
   const DType dtype = inout.dtype();
-  require(op != ReduceOp::mean || is_floating(dtype), "all_reduce", inout, inout,
-          "integers have no exact mean, take the sum");
+  require_sum_of_integers("all_reduce", op, inout);
   if (inout.numel() == 0) return;
   const CollectiveCall call = next_call(Operation::all_reduce, inout);
   const NcclWatch::Span watched(session_.watch(), *link_, call, stream);
@@ -104,10 +99,8 @@ void NcclCommunicator::all_reduce(Tensor inout, ReduceOp op, Stream& stream) {
 void NcclCommunicator::reduce_scatter(Tensor out, const Tensor& in, ReduceOp op, Stream& stream) {
   require_here("reduce_scatter", out);
   require_here("reduce_scatter", in);
-  require(in.dtype() == out.dtype() && in.numel() == size() * out.numel(), "reduce_scatter", out, in,
-          "wanted one type and in = ranks * out elements");
-  require(op != ReduceOp::mean || is_floating(in.dtype()), "reduce_scatter", out, in,
-          "integers have no exact mean, take the sum");
+  require_reduce_scatter(out, in, size());
+  require_sum_of_integers("reduce_scatter", op, in);
   if (out.numel() == 0) return;
   const CollectiveCall call = next_call(Operation::reduce_scatter, in);
   const NcclWatch::Span watched(session_.watch(), *link_, call, stream);
@@ -186,8 +179,7 @@ void NcclCommunicator::reduce_gathered(const CollectiveCall& call, std::byte* in
 void NcclCommunicator::all_gather(Tensor out, const Tensor& in, Stream& stream) {
   require_here("all_gather", out);
   require_here("all_gather", in);
-  require(in.dtype() == out.dtype() && out.numel() == size() * in.numel(), "all_gather", out, in,
-          "wanted one type and out = ranks * in elements");
+  require_all_gather(out, in, size());
   if (in.numel() == 0) return;
   const CollectiveCall call = next_call(Operation::all_gather, in);
   const NcclWatch::Span watched(session_.watch(), *link_, call, stream);
@@ -201,29 +193,19 @@ void NcclCommunicator::all_to_all_v(Tensor out, std::span<const std::int64_t> re
                                     std::span<const std::int64_t> send_rows, Stream& stream) {
   require_here("all_to_all_v", out);
   require_here("all_to_all_v", in);
-  const auto ranks = static_cast<std::size_t>(size());
-  if (recv_rows.size() != ranks || send_rows.size() != ranks)
-    throw Error(fmt::format("all_to_all_v: wanted a row count for each of {} ranks, got {} to send and {} to receive",
-                            ranks, send_rows.size(), recv_rows.size()));
-  const auto sum = [](std::span<const std::int64_t> rows) {
-    return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
-  };
-  const auto own = static_cast<std::size_t>(rank());
-  const bool fits = in.dtype() == out.dtype() && row_elements(in) == row_elements(out) && in.shape().ndim() > 0 &&
-                    out.shape().ndim() > 0 && sum(recv_rows) <= out.dim(0) && sum(send_rows) <= in.dim(0);
-  require(fits && send_rows[own] == recv_rows[own], "all_to_all_v", out, in,
-          "wanted one type, rows of one length, room for all rows, and as many rows from this rank as to it");
+  require_all_to_all_v(out, recv_rows, in, send_rows, rank(), size());
 
   const CollectiveCall call = next_call(Operation::all_to_all_v, in);
   const NcclWatch::Span watched(session_.watch(), *link_, call, stream);
   NcclApi& api = session_.api();
+  const auto own = static_cast<std::size_t>(rank());
   const auto row = static_cast<std::size_t>(row_elements(in));
   const std::size_t element = size_bytes(in.dtype());
   issue(call, [&](NcclHandle* comm) {
     NcclStatus worst = api.group_start();
     const std::byte* from = in.unsafe_data();
     std::byte* to = out.unsafe_data();
-    for (std::size_t peer = 0; peer < ranks; ++peer) {
+    for (std::size_t peer = 0; peer < recv_rows.size(); ++peer) {
       const std::size_t sent = static_cast<std::size_t>(send_rows[peer]) * row;
       const std::size_t received = static_cast<std::size_t>(recv_rows[peer]) * row;
       if (peer != own && sent > 0 && worst == NcclStatus::success)
@@ -237,7 +219,10 @@ void NcclCommunicator::all_to_all_v(Tensor out, std::span<const std::int64_t> re
     return worst == NcclStatus::success ? ended : worst;
   });
   if (send_rows[own] == 0 || row == 0) return;
-  const std::int64_t sent_before = sum(send_rows.first(own)), received_before = sum(recv_rows.first(own));
+  const auto total = [](std::span<const std::int64_t> rows) {
+    return std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+  };
+  const std::int64_t sent_before = total(send_rows.first(own)), received_before = total(recv_rows.first(own));
   ops_.copy(out.rows(received_before, received_before + recv_rows[own]),
             in.rows(sent_before, sent_before + send_rows[own]), stream);
 }

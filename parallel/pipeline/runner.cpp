@@ -35,6 +35,7 @@ PipelineRunner::PipelineRunner(const PipelineSchedule& schedule, Communicator& r
   LoweredSchedule lowered = lower_for(schedule, ranks);
   program_ = std::move(lowered.ranks[static_cast<std::size_t>(ranks.rank())]);
   num_slots_ = std::move(lowered.num_slots);
+  while (first_chunk_ + 1 < schedule_.num_chunks && !owns(first_chunk_)) ++first_chunk_;
 }
 
 void PipelineRunner::check(const Run& run) const {
@@ -50,16 +51,18 @@ void PipelineRunner::check(const Run& run) const {
                               chunk, ranks_.rank()));
 }
 
-void PipelineRunner::run(const ContextOf& context_of, std::span<ModelChunk* const> chunks,
-                         std::span<const MicroBatch> micro_batches) {
-  const Run run{context_of, chunks, micro_batches};
+bool PipelineRunner::run(const ContextOf& context_of, std::span<ModelChunk* const> chunks,
+                         std::span<const MicroBatch> micro_batches, const GiveUp& give_up) {
+  const Run run{context_of, chunks, micro_batches, give_up};
   check(run);
+  gave_up_ = false;
   for (const Step& step : program_.steps) {
     start(run, step.messages);
     execute(run, step);
   }
   start(run, program_.last_messages);
   ranks_.finish_sends(context_of(micro_batches.front(), false).compute);
+  return !gave_up_;
 }
 
 void PipelineRunner::start(const Run& run, std::span<const Message> messages) {
@@ -104,6 +107,8 @@ void PipelineRunner::run_forward(const Run& run, const Part& part, int slot) {
   ExecContext ctx = run.context_of(run.micro_batches[static_cast<std::size_t>(part.micro_batch)], false);
   ModelChunk& chunk = *run.chunks[static_cast<std::size_t>(part.chunk)];
   const Tensor x = take_input(part, ctx.compute);
+  if (run.give_up && !gave_up_ && part.chunk == first_chunk_) gave_up_ = run.give_up();
+  if (gave_up_) return pass_zeros(ctx, part);
   const StreamSpan span = span_of(part, ctx.compute);
   give_output(part, chunk.forward(ctx, slot, x));
 }
@@ -114,6 +119,10 @@ void PipelineRunner::run_backward(const Run& run, const Part& part, int slot, bo
   ModelChunk& chunk = *run.chunks[static_cast<std::size_t>(part.chunk)];
   const Part input{Phase::I, part.chunk, part.micro_batch};
   Tensor dy = part.phase == Phase::W ? Tensor{} : take_input(input, ctx.compute);
+  if (gave_up_) {
+    if (part.phase != Phase::W) pass_zeros(ctx, input);
+    return;
+  }
   const StreamSpan span = span_of(part, ctx.compute);
   if (part.phase == Phase::W)
     chunk.backward_weight(ctx, slot);
@@ -130,9 +139,21 @@ Tensor PipelineRunner::take_input(const Part& part, Stream& stream) {
   return std::exchange(input.tensor, Tensor{});
 }
 
+void PipelineRunner::pass_zeros(const ExecContext& ctx, const Part& part) {
+  if (!has_taker(part)) return;
+  const Tensor zeros = ctx.empty(activation_shape_(ctx.batch));
+  ctx.ops.fill(zeros, 0.0, ctx.compute);
+  give_output(part, zeros);
+}
+
+bool PipelineRunner::has_taker(const Part& part) const {
+  const int chunk = taker_of(part).chunk;
+  return chunk >= 0 && chunk < schedule_.num_chunks;
+}
+
 void PipelineRunner::give_output(const Part& part, Tensor tensor) {
+  if (!has_taker(part)) return;
   const Part taker = taker_of(part);
-  if (taker.chunk < 0 || taker.chunk >= schedule_.num_chunks) return;
   if (!tensor.defined())
     throw Error(fmt::format("pipeline: {} gave no tensor, and {} waits for one", to_words(part), to_words(taker)));
   inputs_[taker].tensor = std::move(tensor);

@@ -9,6 +9,8 @@
 //  * Activations and their gradients between chunks are [rows, width] in the compute type; between chunks of one rank
 //    they stay where they are.
 //  * An overlapped pair runs its F, then its B.
+//  * A rank that gives up leaves out the work that is left and sends zeros in its place, so that the others, who may
+//    not know yet, end their programs too.
 //  * After the first run nothing is allocated from the heap; tensors come from the arena.
 #pragma once
 
@@ -27,6 +29,9 @@ class PipelineRunner {
   /// The context in which a micro-batch is worked on. completes_gradients: this is the W after which the gradients of
   /// the chunk are complete (ExecContext::gradients may be told).
   using ContextOf = std::function<ExecContext(const MicroBatch&, bool completes_gradients)>;
+  /// Asked before the F of each micro-batch in this rank's first chunk: whether to leave out all that follows. May be
+  /// collective over ranks that run the same program.
+  using GiveUp = std::function<bool()>;
   /// The shape of a micro-batch's activations between chunks: [T, D], or a rank's part of it.
   using ActivationShape = std::function<Shape(const MicroBatch&)>;
 
@@ -38,8 +43,10 @@ class PipelineRunner {
   /// Forward and backward of all micro-batches. Collective over the pipeline.
   /// @param chunks         by number over the whole pipeline; only those that this rank owns are looked at.
   /// @param micro_batches  as many as the schedule has, the same on all ranks of the pipeline.
+  /// @returns false where this rank gave up: what was computed is worth nothing then.
   /// @throws Error when chunks or micro-batches are missing, before any message.
-  void run(const ContextOf& context_of, std::span<ModelChunk* const> chunks, std::span<const MicroBatch> micro_batches);
+  bool run(const ContextOf& context_of, std::span<ModelChunk* const> chunks, std::span<const MicroBatch> micro_batches,
+           const GiveUp& give_up = {});
 
   const PipelineSchedule& schedule() const { return schedule_; }
   /// Micro-batches that a chunk keeps at once.
@@ -58,6 +65,7 @@ class PipelineRunner {
     const ContextOf& context_of;
     std::span<ModelChunk* const> chunks;
     std::span<const MicroBatch> micro_batches;
+    const GiveUp& give_up;
   };
 
   void check(const Run& run) const;
@@ -67,12 +75,17 @@ class PipelineRunner {
   /// I, W or both.
   void run_backward(const Run& run, const Part& part, int slot, bool completes_gradients);
   Tensor take_input(const Part& part, Stream& stream);
+  /// In place of the work of a rank that gave up.
+  void pass_zeros(const ExecContext& ctx, const Part& part);
+  bool has_taker(const Part& part) const;
   void give_output(const Part& part, Tensor tensor);
 
   PipelineSchedule schedule_;
   Communicator& ranks_;
   ActivationShape activation_shape_;
   RankProgram program_;
+  int first_chunk_ = 0;  ///< of this rank
+  bool gave_up_ = false;
   std::vector<int> num_slots_;
   PerPart<Input> inputs_;  ///< by the part that takes them, here or there
   std::vector<Communicator::P2p> batch_;

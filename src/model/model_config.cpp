@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "src/base/divisors.hpp"
 #include "src/base/error.hpp"
 
 namespace athanor {
@@ -18,14 +19,6 @@ void require(bool condition, std::string_view key, T value, const std::string& w
 template <class T>
 void require_positive(std::string_view key, T value) {
   require(value > T{0}, key, value, "a number greater than 0");
-}
-
-/// "1, 2, 4, 8": what would divide.
-std::string divisors_of(std::int64_t value) {
-  std::string text;
-  for (std::int64_t d = 1; d <= value; ++d)
-    if (value % d == 0) text += (text.empty() ? "" : ", ") + std::to_string(d);
-  return text;
 }
 
 void require_even(std::string_view key, std::int64_t value) {

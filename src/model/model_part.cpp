@@ -8,18 +8,12 @@
 #include <string>
 #include <string_view>
 
+#include "src/base/divisors.hpp"
 #include "src/base/error.hpp"
 #include "src/model/parameter_names.hpp"
 
 namespace athanor {
 namespace {
-
-std::string divisors_of(std::int64_t value) {
-  std::string text;
-  for (std::int64_t d = 1; d <= value; ++d)
-    if (value % d == 0) text += (text.empty() ? "" : ", ") + std::to_string(d);
-  return text;
-}
 
 void require_divides(std::string_view axis, std::int64_t ranks, std::string_view what, std::int64_t value) {
   if (ranks < 1 || value % ranks != 0)

@@ -34,7 +34,7 @@ std::string possible_signs(std::int64_t a, std::int64_t b) {
   return signs;
 }
 
-std::int64_t result_of(std::int64_t a, char sign, std::int64_t b) {
+std::int64_t step_value(std::int64_t a, char sign, std::int64_t b) {
   return sign == '+' ? a + b : sign == '-' ? a - b : sign == '*' ? a * b : a / b;
 }
 
@@ -61,7 +61,7 @@ class Countdown final : public GeneratedTask {
       const std::string signs = possible_signs(left.value, right.value);
       if (signs.empty()) return this->draw(draw, wording);  // too large to go on: begin anew
       const char sign = draw.one_of(signs);
-      const std::int64_t result = result_of(left.value, sign, right.value);
+      const std::int64_t result = step_value(left.value, sign, right.value);
       const std::string step = fmt::format("{}{}{}={}", left.value, sign, right.value, result);
       left = {result, as_operand(left) + sign + as_operand(right)};
       steps += (steps.empty() ? "" : " ") + step;

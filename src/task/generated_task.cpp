@@ -21,10 +21,6 @@ const char* language_of(Wording wording) {
   return wording == Wording::english ? "en" : wording == Wording::chinese ? "zh" : "";
 }
 
-Wording wording_of(const Problem& problem) {
-  return problem.language == "en" ? Wording::english : problem.language == "zh" ? Wording::chinese : Wording::symbols;
-}
-
 }  // namespace
 
 GeneratedTask::GeneratedTask(std::string name, SpecOptions& options, int max_level)

@@ -16,7 +16,7 @@ namespace {
 constexpr int kJudgements = 4;
 constexpr std::int64_t kMostTries = 40;    // problems drawn for each prompt that is kept
 constexpr double kToleratedBytes = 200.0;  // by which better answers may be longer in all, while pairs are taken
-constexpr std::int64_t kHeldOutOneIn = 8;
+constexpr std::int64_t kPairsHeldOutOneIn = 8;
 
 /// "helpful(a, b)" as kind and arguments.
 std::pair<std::string_view, std::string_view> split_text(std::string_view text) {
@@ -74,10 +74,6 @@ PreferenceMakerOptions options_of(std::string_view text) {
   }
   given.finish();
   return options;
-}
-
-Wording wording_of(const Problem& problem) {
-  return problem.language == "en" ? Wording::english : problem.language == "zh" ? Wording::chinese : Wording::symbols;
 }
 
 template <class English, class Chinese, class Signs>
@@ -207,7 +203,7 @@ Preference PreferenceMaker::safety(std::uint64_t index, Split split) const {
 
 std::vector<Preference> PreferenceMaker::make(Split split) const {
   const std::int64_t wanted =
-      split == Split::train ? options_.prompts : std::max<std::int64_t>(1, options_.prompts / kHeldOutOneIn);
+      split == Split::train ? options_.prompts : std::max<std::int64_t>(1, options_.prompts / kPairsHeldOutOneIn);
   std::vector<Preference> list;
   double gap = 0.0;
   for (std::int64_t index = 0; std::ssize(list) < wanted && index < kMostTries * wanted; ++index) {

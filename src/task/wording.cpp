@@ -8,6 +8,10 @@
 
 namespace athanor {
 
+Wording wording_of(const Problem& problem) {
+  return problem.language == "en" ? Wording::english : problem.language == "zh" ? Wording::chinese : Wording::symbols;
+}
+
 std::string calculation(Wording wording, const std::vector<std::string>& steps) {
   if (wording == Wording::symbols) return fmt::format("{}", fmt::join(steps, ";"));
   std::string text;

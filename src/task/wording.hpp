@@ -9,6 +9,8 @@
 
 namespace athanor {
 
+/// The words of a problem, from its language.
+Wording wording_of(const Problem& problem);
 /// The one of three texts that is in the wanted words.
 inline std::string_view in_words(Wording wording, std::string_view english, std::string_view chinese,
                                  std::string_view symbols) {

@@ -67,8 +67,9 @@ stop_in() { # stop_in PHASE WITHIN OPTIONS...: a row; the signal comes up to WIT
     took=$(((end - begin) / 1000000))
     [ $took -le $worst ] || worst=$took
   done
-  printf '| %s | %s |%s |\n' "$phase" "$(printf '%d.%03d' $((worst / 1000)) $((worst % 1000)))" "$statuses"
+  printf '| %s%s | %s |%s |\n' "$phase" "$(micro_batches_of "$@")" "$(printf '%d.%03d' $((worst / 1000)) $((worst % 1000)))" "$statuses"
 }
+micro_batches_of() { case $* in *--data.micro_batch_sequences*) echo ", 16 micro-batches a step" ;; esac; }
 in_evaluation() { [ "$(losses learn)" -ge 1 ] 2> /dev/null; }
 
 ranks 2 run --config "$work/stop.cfg" --run.folder="$work/base" --learn.run.steps=6 --learn.data.held_out_fraction=0 \
@@ -89,6 +90,8 @@ big='generated:tasks(arithmetic:level=1:language=symbols, bytes=20000000)'
 stop_in tokenizer 20 --data.train="$big" --data.tokenizer=bpe:272
 stop_in data 20 --data.train="$big"
 stop_in training 20
+# A step of 16 micro-batches, each as large as the step above.
+stop_in training 40 --data.batch_sequences=1024 --data.micro_batch_sequences=32
 stop_in evaluation 10 --run.eval_every=1
 stop_in rollout 30 --learn.run.steps=6 --learn.data.held_out_fraction=0
 stop_in saving 2 --run.save_every=1

@@ -10,16 +10,13 @@
 #include "jobs/report/sample_cards.hpp"
 #include "jobs/report/stage_charts.hpp"
 #include "src/base/error.hpp"
+#include "tests/jobs/occurrences.hpp"
 
 namespace athanor {
 namespace {
 namespace fs = std::filesystem;
 
-std::size_t count(const std::string& text, const std::string& part) {
-  std::size_t hits = 0;
-  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++hits;
-  return hits;
-}
+using testing::count;
 
 ChartSeries line_of(std::size_t points, double (*value)(double)) {
   ChartSeries series{"loss", {}};

@@ -8,15 +8,12 @@
 #include "jobs/report/benchmark_tables.hpp"
 #include "jobs/report/report.hpp"
 #include "jobs/report/road_layout.hpp"
+#include "tests/jobs/occurrences.hpp"
 
 namespace athanor {
 namespace {
 
-std::size_t count(const std::string& text, const std::string& part) {
-  std::size_t hits = 0;
-  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++hits;
-  return hits;
-}
+using testing::count;
 
 // What a stage takes from earlier ones is read from its options, each once; files and later stages are no stages.
 TEST(StageLinks, NameEarlierStages) {

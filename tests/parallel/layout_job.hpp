@@ -2,6 +2,7 @@
 // batch, whatever the mesh.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -71,7 +72,7 @@ struct Job {
     return options;
   }
 
-  StepResult run(std::int64_t number) {
+  StepResult run(std::int64_t number, const std::function<bool()>& give_up = {}) {
     const std::int64_t share = kSequences / mesh.size(Axis::dp), first = share * mesh.coord(Axis::dp);
     std::vector<MicroBatch> batches;
     std::int64_t targets = kSequences * kLength;
@@ -88,7 +89,7 @@ struct Job {
       }
       if (pass == 0) targets = mesh.host(Axis::dp).sum(counted);
     }
-    return step.run({.step = number, .lr = 5e-3, .bias_speed = 1e-2}, batches);
+    return step.run({.step = number, .lr = 5e-3, .bias_speed = 1e-2}, batches, give_up);
   }
   void fill_rows(std::int64_t number, std::int64_t first) {
     const auto rows = builder.rows(micro_batch_sequences);

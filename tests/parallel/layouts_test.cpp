@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "parallel/agreement.hpp"
 #include "tests/parallel/layout_job.hpp"
 #include "tests/parallel/tensor_values.hpp"
 
@@ -134,6 +135,38 @@ TEST(Layouts, Recompute) {
       expect_equal({.mesh = mesh, .schedule = {"zb1"}, .recompute = recompute}, experts_config());
       if (mesh.ep == 1) expect_equal({.mesh = mesh, .recompute = recompute}, dense_config());
     }
+}
+
+// Asked to give up on one rank, before any micro-batch, all ranks throw and hold what they held before the step.
+TEST(Layouts, StepsGivenUp) {
+  HostGroup world = HostGroup::world();
+  auto layouts = pipeline_layouts();
+  for (const auto& list : {layer_layouts(), expert_layouts()}) layouts.insert(layouts.end(), list.begin(), list.end());
+  for (const Layout& layout : layouts) {
+    const MeshShape& m = layout.mesh;
+    if (m.pp * m.dp * m.cp * m.tp != world.size()) continue;
+    const auto micro_batches = static_cast<int>(kSequences / m.dp);
+    for (const int asker : {0, world.size() - 1})
+      for (int before = 0; before < micro_batches; ++before) {
+        SCOPED_TRACE(fmt::format("{}: pp {} dp {} cp {} tp {} ep {}, rank {} before micro-batch {}",
+                                 layout.schedule.name, m.pp, m.dp, m.cp, m.tp, m.ep, asker, before));
+        Job job(world, layout, experts_config(), {});
+        job.run(1);
+        const auto weights = [&] {
+          std::vector<std::vector<double>> list;
+          for (const auto& [name, parameter] : job.by_name())
+            list.push_back(values_of(*job.ops, parameter->weight, *job.compute));
+          return list;
+        };
+        const auto held = weights();
+        const std::string state = job.step.state();
+        int asked = 0;
+        EXPECT_THROW(job.run(2, [&] { return asked++ == before && world.rank() == asker; }), Interrupted);
+        EXPECT_LE(asked, world.rank() == asker ? before + 1 : micro_batches);
+        EXPECT_EQ(weights(), held);
+        EXPECT_EQ(job.step.state(), state);
+      }
+  }
 }
 
 // Documents that are kept apart stay so where a sequence is cut.

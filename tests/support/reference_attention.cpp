@@ -1,11 +1,10 @@
 #include <cmath>
 
+#include "tests/support/reference_index.hpp"
 #include "tests/support/reference_ops.hpp"
 
 namespace athanor::reference {
 namespace {
-
-std::size_t u(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 double dot(const double* a, const double* b, std::int64_t count) {
   double sum = 0.0;

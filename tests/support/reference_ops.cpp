@@ -2,9 +2,10 @@
 
 #include <cmath>
 
+#include "tests/support/reference_index.hpp"
+
 namespace athanor::reference {
 namespace {
-std::size_t u(std::int64_t i) { return static_cast<std::size_t>(i); }
 std::int64_t rows_of(const Values& values, std::int64_t width) {
   return static_cast<std::int64_t>(values.size()) / width;
 }

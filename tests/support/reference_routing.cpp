@@ -3,12 +3,11 @@
 #include <limits>
 #include <numeric>
 
+#include "tests/support/reference_index.hpp"
 #include "tests/support/reference_ops.hpp"
 
 namespace athanor::reference {
 namespace {
-
-std::size_t u(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 /// Ids of all values in falling order, lower id first on a tie.
 Ids falling_order(const Values& values) {

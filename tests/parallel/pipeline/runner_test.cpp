@@ -104,7 +104,7 @@ class RunnerTest : public ::testing::TestWithParam<const char*> {
     std::vector<MicroBatch> batches(static_cast<std::size_t>(count));
     for (int m = 0; m < count; ++m) {
       std::vector<double> ids;
-      for (int t = 0; t < 3 + m % 3; ++t) ids.push_back((7 * m + 3 * t) % kVocab);
+      for (int t = 0; t < 3 + m % 3; ++t) ids.push_back(static_cast<double>((7 * m + 3 * t) % kVocab));
       const auto tokens = static_cast<std::int64_t>(ids.size());
       batches[static_cast<std::size_t>(m)].tokens_T = tensor_of(*ops, ids, {tokens}, DType::i32, *stream);
     }

@@ -13,7 +13,7 @@ constexpr const char* kHead = "schedule s ranks=2 chunks=2 micro_batches=2 place
 constexpr const char* kRank0 = "rank 0: 0F0 0F1 0B0 0B1\n";
 constexpr const char* kRank1 = "rank 1: 1F0 1B0 1F1 1B1\n";
 
-std::string error_of(const std::string& text) {
+std::string validation_error(const std::string& text) {
   try {
     validate(parse_schedule(text, "memory"));
   } catch (const ConfigError& error) {
@@ -50,12 +50,12 @@ TEST(Validate, NamesRankActionAndReason) {
        "rank 0, action 0 (0F0&0B0): an overlapped pair wants F and B of different chunks or micro-batches"},
   };
   for (const auto& [text, wanted] : cases)
-    EXPECT_NE(error_of(text).find(wanted), std::string::npos) << text << "gave: " << error_of(text);
+    EXPECT_NE(validation_error(text).find(wanted), std::string::npos) << text << "gave: " << validation_error(text);
 }
 
 // Ranks that wait for each other are found, with the actions that wait in a cycle.
 TEST(Validate, DeadlockShowsTheCycle) {
-  const std::string error = error_of(std::string(kHead) + "rank 0: 0F0 0B0 0F1 0B1\nrank 1: 1F0 1F1 1B0 1B1\n");
+  const std::string error = validation_error(std::string(kHead) + "rank 0: 0F0 0B0 0F1 0B1\nrank 1: 1F0 1F1 1B0 1B1\n");
   EXPECT_EQ(error,
             "schedule s: deadlock:\n"
             "  rank 0, action 1 (0B0) waits for I of chunk 1, micro-batch 0: rank 1, action 2 (1B0)\n"
@@ -65,7 +65,7 @@ TEST(Validate, DeadlockShowsTheCycle) {
 // A pair runs as one: its backward cannot use what its forward makes on the way to it.
 TEST(Validate, PairThatWaitsForItselfIsADeadlock) {
   const std::string error =
-      error_of("schedule s ranks=1 chunks=2 micro_batches=1 placement=0,0\nrank 0: 0F0 1F0&0B0 1B0\n");
+      validation_error("schedule s ranks=1 chunks=2 micro_batches=1 placement=0,0\nrank 0: 0F0 1F0&0B0 1B0\n");
   EXPECT_EQ(error,
             "schedule s: deadlock:\n"
             "  rank 0, action 1 (1F0&0B0) waits for I of chunk 1, micro-batch 0: rank 0, action 2 (1B0)");

@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <functional>
+#include <map>
+#include <vector>
 
 #include "tests/support/device_fixture.hpp"
 
@@ -18,7 +20,8 @@ class RowIndependenceTest : public DeviceTest {
 
   /// Rows [begin, end) of a fixed random matrix.
   Tensor rows(std::int64_t begin, std::int64_t end, std::uint64_t stream_id, DType type) {
-    std::vector<double> all = random_values(kRows * kWidth, stream_id, -4.0, 4.0);
+    std::vector<double>& all = made_[stream_id];
+    if (all.empty()) all = random_values(kRows * kWidth, stream_id, -4.0, 4.0);
     return tensor({all.begin() + begin * kWidth, all.begin() + end * kWidth}, {end - begin, kWidth}, type);
   }
 
@@ -38,6 +41,7 @@ class RowIndependenceTest : public DeviceTest {
   }
 
  private:
+  std::map<std::uint64_t, std::vector<double>> made_;  ///< by stream: each is asked for again and again
   int threads_ = omp_get_max_threads();
 };
 

@@ -12,10 +12,10 @@ using testing::ModelBench;
 
 constexpr std::int64_t kSlots = 4, kPageRows = 16;
 
-/// Rows of a decode call on the host: token t of sequence s.
-class Rows {
+/// HostRows of a decode call on the host: token t of sequence s.
+class HostRows {
  public:
-  explicit Rows(ModelBench& bench) : bench_(bench) {}
+  explicit HostRows(ModelBench& bench) : bench_(bench) {}
   void add(std::int32_t token, std::int64_t slot, std::int64_t position) {
     tokens_.push_back(token);
     slots_.push_back(static_cast<std::int32_t>(slot));
@@ -65,7 +65,7 @@ TEST_P(DecodeEveryFamily, EqualsTheFullForward) {
   // steps.
   const std::int64_t calls[][4] = {{0, 4, 0, 2}, {4, 4, 2, 6}, {4, 7, 6, 7}, {7, 8, 7, 8}, {8, 9, 8, 9}};
   for (const auto& call : calls) {
-    Rows rows(bench);
+    HostRows rows(bench);
     std::vector<std::size_t> places;
     for (std::int64_t s = 0; s < kSequences; ++s)
       for (std::int64_t t = call[2 * s]; t < call[2 * s + 1]; ++t) {
@@ -89,7 +89,7 @@ TEST_P(DecodeEveryFamily, GivesLogitsOfWantedRows) {
   const MicroBatch batch = bench.batch();
   ExecContext ctx = bench.evaluation(batch);
   KvCache cache(bench.ops(), config, DType::f64, kSlots, kPageRows);
-  Rows rows(bench);
+  HostRows rows(bench);
   for (std::int64_t t = 0; t < 5; ++t) rows.add(static_cast<std::int32_t>(3 * t), 2, t);
   DecodeRows call = rows.upload();
   const std::vector<double> all = bench.values(bench.model().decode(ctx, call, cache));

@@ -13,7 +13,7 @@ namespace {
 
 using testing::ModelBench;
 using Vector = std::vector<double>;
-using Rows = std::vector<Vector>;  // one vector a position
+using States = std::vector<Vector>;  // one vector a position
 
 /// One sequence through a model of the toy_qwen3 kind (tied head, head norms, rotate-half) with MTP modules.
 class SlowModel {
@@ -21,8 +21,8 @@ class SlowModel {
   SlowModel(const ModelConfig& config, std::map<std::string, Vector> weights) : c_(config), w_(std::move(weights)) {}
 
   Vector embed(std::int32_t token) const { return slice(w_.at("embedding.weight"), token, c_.dim); }
-  Rows final_norm(const Rows& x, const std::string& name) const {
-    Rows y;
+  States final_norm(const States& x, const std::string& name) const {
+    States y;
     for (const Vector& row : x) y.push_back(norm(row, w_.at(name)));
     return y;
   }
@@ -33,9 +33,9 @@ class SlowModel {
     for (const double logit : logits) total += std::exp(logit);
     return std::log(total) - logits[static_cast<std::size_t>(target)];
   }
-  Rows block(const std::string& prefix, const Rows& x) const {
-    const Rows attended = attention(prefix, x);
-    Rows y;
+  States block(const std::string& prefix, const States& x) const {
+    const States attended = attention(prefix, x);
+    States y;
     for (std::size_t t = 0; t < x.size(); ++t) {
       const Vector h = sum(x[t], attended[t]);
       const Vector n = norm(h, w_.at(prefix + ".ffn_norm.weight"));
@@ -86,16 +86,16 @@ class SlowModel {
     }
     return y;
   }
-  Rows attention(const std::string& prefix, const Rows& x) const {
+  States attention(const std::string& prefix, const States& x) const {
     const std::int64_t group = c_.num_heads / c_.num_kv_heads;
-    Rows q, k, v, out;
+    States q, k, v, out;
     for (const Vector& row : x) {
       const Vector n = norm(row, w_.at(prefix + ".attention_norm.weight"));
       q.push_back(multiply(w_.at(prefix + ".attention.w_q"), n));
       k.push_back(multiply(w_.at(prefix + ".attention.w_k"), n));
       v.push_back(multiply(w_.at(prefix + ".attention.w_v"), n));
     }
-    const auto head = [&](const Rows& rows, std::size_t t, std::int64_t h, const char* norm_name) {
+    const auto head = [&](const States& rows, std::size_t t, std::int64_t h, const char* norm_name) {
       return rotate(norm(slice(rows[t], h, c_.head_dim), w_.at(prefix + norm_name)), t);
     };
     for (std::size_t t = 0; t < x.size(); ++t) {
@@ -147,14 +147,14 @@ TEST(MtpTest, EqualsTheSlowReference) {
   for (std::size_t row = 0; row < 2; ++row) {
     const std::vector<std::int32_t> t(tokens.begin() + static_cast<std::ptrdiff_t>(row * 7),
                                       tokens.begin() + static_cast<std::ptrdiff_t>(row * 7 + 7));
-    Rows h;
+    States h;
     for (const std::int32_t token : t) h.push_back(slow.embed(token));
     for (int layer = 0; layer < 2; ++layer) h = slow.block("layers." + std::to_string(layer), h);
     h = slow.final_norm(h, "final_norm.weight");
     for (std::size_t i = 0; i + 1 < t.size(); ++i) main_loss += slow.loss(h[i], t[i + 1]) / 12.0;
     for (std::size_t k = 1; k <= 2; ++k) {
       const std::string prefix = "mtp." + std::to_string(k - 1);
-      Rows x;
+      States x;
       for (std::size_t i = 0; i + k < t.size(); ++i) x.push_back(slow.join(prefix, slow.embed(t[i + k]), h[i]));
       h = slow.final_norm(slow.block(prefix + ".block", x), prefix + ".final_norm.weight");
       for (std::size_t i = 0; i + k + 1 < t.size(); ++i) mtp_loss += 0.3 / 2.0 * slow.loss(h[i], t[i + k + 1]) / 12.0;
