@@ -11,6 +11,7 @@
 #include "io/metrics/metrics.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/stop_signal.hpp"
+#include "parallel/build_identity.hpp"
 #include "parallel/collective_log.hpp"
 #include "parallel/mpi/mpi_session.hpp"
 #include "parallel/watchdog.hpp"
@@ -28,13 +29,33 @@ std::string usage() {
       "athanor COMMAND [words] [--config FILE]... [--section.key=value]...\n\n"
       "Trains language models, from text to a model, in one MPI job.\n\ncommands\n";
   for (const Command& command : commands()) text += fmt::format("  {:<10} {}\n", command.name, command.summary);
-  return text + "\n`athanor COMMAND --help` lists the options of a command with units and defaults.\n";
+  return text +
+         "\n`athanor COMMAND --help` lists the options of a command with units and defaults.\n"
+         "`athanor --version` names the build.\n";
+}
+
+std::string version() {
+  char library[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+  int length = 0;
+  MPI_Get_library_version(library, &length);
+  const std::string mpi(library, static_cast<std::size_t>(length));
+#ifdef ATHANOR_WITH_CUDA
+  constexpr const char* kCuda = "on";
+#else
+  constexpr const char* kCuda = "off";
+#endif
+  return fmt::format("athanor {} (build {}, CUDA back end {}, {})\n", ATHANOR_VERSION, build_identity(), kCuda,
+                     mpi.substr(0, mpi.find_first_of(",\n")));
 }
 
 int dispatch(const std::vector<std::string>& words, HostGroup& world) {
   if (words.empty() || words.front() == "--help" || words.front() == "-h" || words.front() == "help") {
     if (world.rank() == 0) fmt::print("{}", usage());
     return words.empty() ? 2 : 0;
+  }
+  if (words.front() == "--version") {
+    if (world.rank() == 0) fmt::print("{}", version());
+    return 0;
   }
   const auto all = commands();
   const auto found =

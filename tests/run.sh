@@ -2,7 +2,7 @@
 # Sets up the machine, builds everything and runs all tests. The last line is "N passed, N failed", counting CTest tests.
 #   ATHANOR_BUILD_DIR   build folder (build)
 #   ATHANOR_UNITY       OFF: compile every source by itself, for work on a few of them (ON: several at once, in half the time)
-#   JOBS                compile jobs and tests at once (all cores; an MPI test counts as two)
+#   JOBS                compile jobs, and half the tests at once, which mostly wait (all cores; an MPI test counts as two)
 #   ATHANOR_TEST_ARGS   more arguments for ctest, e.g. "-R io_options"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,7 +18,7 @@ results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 status=0
 # shellcheck disable=SC2086
-ctest --test-dir "$build" -j "$jobs" --output-on-failure --no-tests=error --output-junit "$results" \
+ctest --test-dir "$build" -j "$((2 * jobs))" --output-on-failure --no-tests=error --output-junit "$results" \
   ${ATHANOR_TEST_ARGS:-} < /dev/null || status=$?
 count() { grep -c "<testcase .*status=\"$1\"" "$results" || true; }
 passed=$(count run) failed=$(count fail) skipped=$(($(count notrun) + $(count disabled)))

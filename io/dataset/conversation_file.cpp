@@ -110,24 +110,34 @@ Conversation parse_conversation(const json& object, const std::string& place, co
   return conversation;
 }
 
-std::vector<Conversation> read_conversations(const std::string& path, const ConversationOptions& options) {
-  std::vector<Conversation> conversations;
+void visit_conversations(const std::string& path, const ConversationOptions& options,
+                         const std::function<void(Conversation&&)>& visit) {
+  std::size_t good = 0;
   std::vector<std::string> bad;
   JsonlReader reader(path);
   for (json object;;) {
+    Conversation conversation;
     try {
       if (!reader.next(object)) break;
-      Conversation conversation = parse_conversation(object, reader.place(), options);
+      conversation = parse_conversation(object, reader.place(), options);
       if (options.refusal)
         if (const std::string refusal = options.refusal(conversation); !refusal.empty())
           refuse(reader.place(), refusal);
-      conversations.push_back(std::move(conversation));
     } catch (const ConfigError& error) {
       bad.emplace_back(error.what());
+      continue;
     }
+    ++good;
+    visit(std::move(conversation));
   }
-  if (conversations.empty() && bad.empty()) throw ConfigError(path + ": no conversation in it");
-  settle_bad_lines(path, conversations.size(), bad, options.max_bad_share, options.report);
+  if (good == 0 && bad.empty()) throw ConfigError(path + ": no conversation in it");
+  settle_bad_lines(path, good, bad, options.max_bad_share, options.report);
+}
+
+std::vector<Conversation> read_conversations(const std::string& path, const ConversationOptions& options) {
+  std::vector<Conversation> conversations;
+  visit_conversations(path, options,
+                      [&](Conversation&& conversation) { conversations.push_back(std::move(conversation)); });
   return conversations;
 }
 

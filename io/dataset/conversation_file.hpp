@@ -38,8 +38,11 @@ struct ConversationOptions {
 Conversation parse_conversation(const nlohmann::json& object, const std::string& place,
                                 const ConversationOptions& options = {});
 
-/// All conversations of a file, in order. @throws ConfigError when there is no such file, it has no line, or too many
-/// bad ones.
+/// All conversations of a file, in order, one at a time. @throws ConfigError when there is no such file, it has no
+/// line, or, behind the last one, where too many were bad.
+void visit_conversations(const std::string& path, const ConversationOptions& options,
+                         const std::function<void(Conversation&&)>& visit);
+/// All of them at once, in memory.
 std::vector<Conversation> read_conversations(const std::string& path, const ConversationOptions& options = {});
 
 /// "messages" of a line.

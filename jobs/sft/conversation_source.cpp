@@ -4,10 +4,13 @@
 #include <spdlog/spdlog.h>
 
 #include <charconv>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "jobs/generated_text.hpp"
 #include "jobs/sampling/generated_conversations.hpp"
+#include "jobs/stop_signal.hpp"
+#include "parallel/agreement.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 #include "src/task/polite_phrases.hpp"
@@ -91,52 +94,90 @@ std::vector<Conversation> generated(const std::string& source, std::uint64_t see
   return conversations;
 }
 
+/// The file of a source, or nothing where the program makes it.
+std::filesystem::path file_of(const std::string& source, const RunFolder& folder) {
+  if (source.starts_with("generated:")) return {};
+  if (!source.starts_with("stage:")) return source;
+  const auto file = folder.stage(source.substr(6)) / "data" / "conversations.jsonl";
+  if (!std::filesystem::exists(file))
+    throw ConfigError("sft.data: " + source + ": there is no " + file.string() +
+                      "; name an earlier stage of kind rejection_sampling");
+  return file;
+}
+
+/// What the examples follow from.
+std::string origin_of(const JobOptions& options, const RunFolder& folder, const Tokenizer& tokenizer) {
+  const SftOptions& sft = options.sft;
+  nlohmann::json sources = nlohmann::json::array();
+  for (const std::string& source : sft.data) {
+    nlohmann::json& entry = sources.emplace_back(nlohmann::json{{"source", source}});
+    const auto file = file_of(source, folder);
+    if (file.empty() || !std::filesystem::exists(file)) continue;
+    entry["bytes"] = std::filesystem::file_size(file);
+    entry["modified_ns"] =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(std::filesystem::last_write_time(file).time_since_epoch())
+            .count();
+  }
+  return nlohmann::json{{"sources", sources},
+                        {"layout", sft.layout},
+                        {"prompt_field", sft.prompt_field},
+                        {"completion_field", sft.completion_field},
+                        {"max_bad_share", sft.max_bad_share},
+                        {"sequence_length", options.data.sequence_length},
+                        {"seed", options.run.seed},
+                        {"tokenizer_hash", fmt::format("{:016x}", tokenizer.content_hash())}}
+      .dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace
 
-std::vector<Conversation> read_conversation_sources(const JobOptions& options, const RunFolder* folder,
-                                                    const Tokenizer& tokenizer, bool logs) {
+void visit_conversation_sources(const JobOptions& options, const RunFolder* folder, const Tokenizer& tokenizer,
+                                bool logs, const std::function<void(const Conversation&)>& visit) {
   const SftOptions& sft = options.sft;
   if (sft.data.empty()) throw ConfigError("sft.data is empty: give FILE.jsonl, stage:NAME or generated:chats(TASKS)");
   const ChatTemplate form(layout_of(sft), tokenizer);
+  const auto fault_of = [&](const Conversation& conversation) {
+    return length_fault(conversation, form, options.data.sequence_length);
+  };
+  const auto visit_unless_asked = [&](const Conversation& conversation) {
+    StopSignal::require_not_asked("reading conversations");
+    visit(conversation);
+  };
   ConversationOptions reading;
   reading.prompt_field = sft.prompt_field;
   reading.completion_field = sft.completion_field;
   reading.max_bad_share = sft.max_bad_share;
-  reading.refusal = [&](const Conversation& conversation) {
-    return length_fault(conversation, form, options.data.sequence_length);
-  };
+  reading.refusal = fault_of;
   if (logs) reading.report = [](const std::string& line) { spdlog::warn("sft.data: left out: {}", line); };
-  std::vector<Conversation> all;
   for (const std::string& source : sft.data) {
-    std::vector<Conversation> some;
-    if (source.starts_with("stage:")) {
-      if (folder == nullptr) continue;
-      const auto file = folder->stage(source.substr(6)) / "data" / "conversations.jsonl";
-      if (!std::filesystem::exists(file))
-        throw ConfigError("sft.data: " + source + ": there is no " + file.string() +
-                          "; name an earlier stage of kind rejection_sampling");
-      some = read_conversations(file.string(), reading);
-    } else if (source.starts_with("generated:")) {
-      some = generated(source, options.run.seed);
-      for (const Conversation& conversation : some)
-        if (const std::string fault = length_fault(conversation, form, options.data.sequence_length); !fault.empty())
+    if (source.starts_with("stage:") && folder == nullptr) continue;
+    if (source.starts_with("generated:")) {
+      for (const Conversation& conversation : generated(source, options.run.seed)) {
+        if (const std::string fault = fault_of(conversation); !fault.empty())
           throw ConfigError("sft.data: " + source + ": " + fault);
+        visit_unless_asked(conversation);
+      }
     } else {
-      some = read_conversations(source, reading);
+      visit_conversations(folder ? file_of(source, *folder).string() : source, reading, visit_unless_asked);
     }
-    std::move(some.begin(), some.end(), std::back_inserter(all));
   }
-  return all;
 }
 
-std::vector<Example> render_examples(const std::vector<Conversation>& conversations, const JobOptions& options,
-                                     const Tokenizer& tokenizer) {
-  const ChatTemplate form(layout_of(options.sft), tokenizer);
-  std::vector<Example> examples;
-  for (const Conversation& conversation : conversations)
-    for (ChatTokens& rendered : form.trainings(conversation.messages))
-      examples.push_back({std::move(rendered.ids), std::move(rendered.learned)});
-  return examples;
+ExampleFile prepare_examples(const JobOptions& options, const RunFolder& folder, const Tokenizer& tokenizer,
+                             const std::filesystem::path& data_folder, HostGroup& ranks) {
+  const auto file = data_folder / "examples.h5";
+  on_first_rank(ranks, [&] {
+    const std::string origin = origin_of(options, folder, tokenizer);
+    if (has_examples(file, origin)) return;
+    const ChatTemplate form(layout_of(options.sft), tokenizer);
+    std::vector<Example> examples;
+    visit_conversation_sources(options, &folder, tokenizer, true, [&](const Conversation& conversation) {
+      for (ChatTokens& rendered : form.trainings(conversation.messages))
+        examples.push_back({std::move(rendered.ids), std::move(rendered.learned)});
+    });
+    write_examples(file, examples, origin);
+  });
+  return ExampleFile(file);
 }
 
 }  // namespace athanor

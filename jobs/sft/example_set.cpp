@@ -5,7 +5,6 @@
 #include <numeric>
 #include <string>
 
-#include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 
 namespace athanor {
@@ -15,35 +14,36 @@ std::int64_t Example::num_learned() const {
   return learned.empty() ? 0 : std::count(learned.begin() + 1, learned.end(), std::uint8_t{1});
 }
 
-ExampleSet::ExampleSet(std::vector<Example> examples, std::uint64_t seed)
-    : examples_(std::move(examples)), seed_(seed) {
-  if (examples_.empty()) throw ConfigError("sft.data: no conversation is left to train on");
-  std::string all;
-  for (const Example& example : examples_) {
-    all.append(reinterpret_cast<const char*>(example.tokens.data()), example.tokens.size() * sizeof(std::int32_t));
-    all.append(reinterpret_cast<const char*>(example.learned.data()), example.learned.size());
-  }
-  fingerprint_ = stable_hash(all) ^ seed_;
+ExampleSet::ExampleSet(ExampleFile file, std::uint64_t seed)
+    : file_(std::move(file)),
+      numbers_(static_cast<std::size_t>(file_.size())),
+      seed_(seed),
+      fingerprint_(stable_hash(file_.checksum()) ^ seed) {
+  std::iota(numbers_.begin(), numbers_.end(), std::int64_t{0});
 }
 
 std::vector<Example> ExampleSet::hold_out(double share) {
-  std::vector<Example> held_out, kept;
-  if (share <= 0.0 || examples_.size() < 2) return held_out;
-  const auto wanted = static_cast<std::size_t>(std::llround(share * static_cast<double>(examples_.size())));
-  const std::size_t count = std::clamp<std::size_t>(wanted, 1, examples_.size() - 1);
+  std::vector<Example> held_out;
+  std::vector<std::int64_t> kept;
+  const std::size_t all = numbers_.size();
+  if (share <= 0.0 || all < 2) return held_out;
+  const auto wanted = static_cast<std::size_t>(std::llround(share * static_cast<double>(all)));
+  const std::size_t count = std::clamp<std::size_t>(wanted, 1, all - 1);
   const Philox random(seed_, RandomPurpose::data_order, ~std::uint64_t{0});
-  for (std::size_t i = 0; i < examples_.size(); ++i) {
-    auto& side = permuted_index(random, examples_.size(), i) < count ? held_out : kept;
-    side.push_back(std::move(examples_[i]));
+  for (std::size_t i = 0; i < all; ++i) {
+    if (permuted_index(random, all, i) < count)
+      held_out.push_back(file_.example(numbers_[i]));
+    else
+      kept.push_back(numbers_[i]);
   }
-  examples_ = std::move(kept);
+  numbers_ = std::move(kept);
   return held_out;
 }
 
-const Example& ExampleSet::example(std::int64_t number) const {
+Example ExampleSet::example(std::int64_t number) const {
   const auto epoch = static_cast<std::uint64_t>(number / size());
   const Philox random(seed_, RandomPurpose::data_order, epoch);
-  return examples_[permuted_index(random, examples_.size(), static_cast<std::uint64_t>(number % size()))];
+  return file_.example(numbers_[permuted_index(random, numbers_.size(), static_cast<std::uint64_t>(number % size()))]);
 }
 
 std::vector<std::vector<std::size_t>> deal_by_length(const std::vector<std::int64_t>& lengths, int ranks) {

@@ -112,8 +112,10 @@ std::vector<MicroBatch> FineTuner::build(const std::vector<const Example*>& batc
 
 StepResult FineTuner::step() {
   const std::int64_t count = options_.data.batch_sequences, first = steps_done_ * count;
+  std::vector<Example> examples;
+  for (std::int64_t i = 0; i < count; ++i) examples.push_back(examples_.example(first + i));
   std::vector<const Example*> batch;
-  for (std::int64_t i = 0; i < count; ++i) batch.push_back(&examples_.example(first + i));
+  for (const Example& example : examples) batch.push_back(&example);
   std::vector<Example> own_answers;
   if (written_by_student_ > 0) {
     own_answers = answers_->write({batch.begin(), batch.begin() + written_by_student_}, first);

@@ -34,8 +34,8 @@ class FineTuning final : public TrainingRun {
     if (tokenizer_->vocab_size() > options().model.vocab_size)
       throw ConfigError(fmt::format("model.vocab_size = {} is too small for data.tokenizer, which has {} tokens",
                                     options().model.vocab_size, tokenizer_->vocab_size()));
-    const auto conversations = read_conversation_sources(options(), &context().folder, *tokenizer_, leads());
-    examples_.emplace(render_examples(conversations, options(), *tokenizer_), options().run.seed);
+    examples_.emplace(prepare_examples(options(), context().folder, *tokenizer_, folder() / "data", context().world),
+                      options().run.seed);
     held_out_ = examples_->hold_out(sft.held_out_fraction);
     total_steps_ = options().run.steps;
     if (sft.epochs > 0.0)
@@ -135,7 +135,7 @@ class FineTuning final : public TrainingRun {
 
 void FineTuningStage::check(const JobOptions& options) const {
   const auto tokenizer = load_tokenizer(options.data.tokenizer);
-  (void)read_conversation_sources(options, nullptr, *tokenizer, false);
+  visit_conversation_sources(options, nullptr, *tokenizer, false, [](const Conversation&) {});
 }
 
 StageStatus FineTuningStage::run(StageContext& context) { return FineTuning(context, kind_).run(); }

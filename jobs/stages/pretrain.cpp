@@ -132,7 +132,7 @@ class Pretraining final : public TrainingRun {
     const double rate = training_seconds_ > 0.0 ? static_cast<double>(tokens_here_) / training_seconds_ : 0.0;
     context().summary["steps"] = std::to_string(trainer_->steps_done());
     context().summary["tokens"] = std::to_string(trainer_->tokens_seen());
-    context().summary["tokens/s"] = fmt::format("{:.0f}", rate);
+    if (tokens_here_ > 0) context().summary["tokens/s"] = fmt::format("{:.0f}", rate);  // else what it was
     const MemoryStatistics& memory = env().ops->arena().statistics();
     spdlog::info(
         "{}, {:.0f} tokens/s; peak memory of rank 0: {:.1f} MB in tensors, {:.1f} MB in all; the last save held "

@@ -33,6 +33,8 @@ ranks 2 bench checkpoint --config configs/recipes/smoke.cfg --run.folder="$work/
 grep -q '"share_of_plain_write":' "$work/out" || fail "bench checkpoint says nothing: $(cat "$work/out")"
 [ -z "$(ls "$work/bench")" ] || fail "bench checkpoint left $(ls "$work/bench")"
 
+"$athanor" --version > "$work/out" || fail "--version"
+grep -Eq '^athanor [0-9.]+ \(build [0-9a-f]{40}, CUDA back end (on|off), ' "$work/out" || fail "--version says $(cat "$work/out")"
 for command in "" run evaluate generate prepare tokenizer inspect plan bench; do
   # shellcheck disable=SC2086
   "$athanor" $command --help > "$work/help" || fail "$command --help"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every header of the four floors compiles by itself: it includes what it uses. One whose own .cpp includes it first is
-# proven by the build; the others are compiled here (syntax only), on all cores.
+# proven by a build that compiles every source by itself (ATHANOR_UNITY=OFF); the others are compiled here (syntax only), on all cores.
 #   headers_alone.sh COMPILER ROOT [flags...]
 set -euo pipefail
 cd "$2"

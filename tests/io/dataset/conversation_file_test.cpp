@@ -28,7 +28,7 @@ std::string refusal_of(const std::string& line, const ConversationOptions& optio
 
 class ConversationFile : public ::testing::Test {
  protected:
-  ScratchFolder folder_{"conversations_" + std::to_string(getpid())};
+  ScratchFolder folder_;
 };
 
 // The contract between stages: messages with reasoning and everything beside them is kept, and a line that is written
@@ -49,7 +49,7 @@ TEST_F(ConversationFile, KeepsTheContract) {
   EXPECT_EQ(first.source, "mine");
   EXPECT_EQ(nlohmann::json::parse(first.provenance).at("problem"), 123);
   EXPECT_EQ(read[1].place, path + ": line 3");
-  const std::string again = folder_.write_gzip("b.jsonl.gz", conversation_line(first) + "\n");
+  const std::string again = write_gzip(folder_, "b.jsonl.gz", conversation_line(first) + "\n");
   const Conversation second = read_conversations(again).at(0);
   EXPECT_EQ(second.messages, first.messages);
   EXPECT_EQ(conversation_line(second), conversation_line(first));

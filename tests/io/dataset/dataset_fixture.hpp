@@ -14,42 +14,16 @@
 #include "io/dataset/token_dataset.hpp"
 #include "src/base/error.hpp"
 #include "src/text/byte_tokenizer.hpp"
+#include "tests/support/scratch_folder.hpp"
 
 namespace athanor::testing {
 
-/// A folder that exists while the object does.
-class ScratchFolder {
- public:
-  explicit ScratchFolder(const std::string& name = std::to_string(getpid()))
-      : path_((std::filesystem::temp_directory_path() / ("athanor_dataset_" + name)).string()) {
-    std::filesystem::create_directories(path_);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  ~ScratchFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
-  std::string write(const std::string& name, const std::string& content) const {
-    std::ofstream(*this / name, std::ios::binary) << content;
-    return *this / name;
-  }
-  std::string write_gzip(const std::string& name, const std::string& content) const {
-    gzFile file = gzopen((*this / name).c_str(), "wb");
-    gzwrite(file, content.data(), static_cast<unsigned>(content.size()));
-    gzclose(file);
-    return *this / name;
-  }
-
- private:
-  std::string path_;
-};
-
-inline std::string read_whole(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
+/// @returns the file's path.
+inline std::string write_gzip(const ScratchFolder& folder, const std::string& name, const std::string& content) {
+  gzFile file = gzopen((folder / name).c_str(), "wb");
+  gzwrite(file, content.data(), static_cast<unsigned>(content.size()));
+  gzclose(file);
+  return folder / name;
 }
 
 /// A token file of documents of these lengths; token i of the file is i % 200, but eos at each document's end.

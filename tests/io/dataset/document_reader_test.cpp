@@ -50,7 +50,7 @@ TEST_F(DocumentReaderTest, JsonLines) {
       "{\"text\": \"three\"}";
   EXPECT_EQ(read(folder_.write("a.jsonl", lines), {}), (Texts{"one", "two\n你", "three"}));
   EXPECT_EQ(num_skipped_, 1);
-  EXPECT_EQ(read(folder_.write_gzip("b.jsonl.gz", lines), {}), (Texts{"one", "two\n你", "three"}));
+  EXPECT_EQ(read(write_gzip(folder_, "b.jsonl.gz", lines), {}), (Texts{"one", "two\n你", "three"}));
   EXPECT_EQ(read(folder_.write("c.jsonl", "{\"question\": \"why?\", \"text\": \"x\"}\n"), {.text_field = "question"}),
             Texts{"why?"});
 }
@@ -78,7 +78,7 @@ TEST_F(DocumentReaderTest, WhatCannotBeCut) {
   };
   EXPECT_EQ(ranges(folder_.write("a.txt", "one\n\n\ntwo"), {}), 1U);
   EXPECT_EQ(ranges(folder_.write("a.txt", "one\n\n\ntwo"), {.separator = "\n\n"}), 1U);
-  EXPECT_EQ(ranges(folder_.write_gzip("a.jsonl.gz", "{\"text\": \"one\"}\n"), {}), 1U);
+  EXPECT_EQ(ranges(write_gzip(folder_, "a.jsonl.gz", "{\"text\": \"one\"}\n"), {}), 1U);
   EXPECT_EQ(ranges(folder_.write("a.txt", "one--|two"), {.separator = "--|"}), 3U);
 }
 
@@ -130,7 +130,7 @@ TEST_F(DocumentReaderTest, BrokenLines) {
 TEST_F(DocumentReaderTest, DamagedGzip) {
   std::string lines;
   for (int i = 0; i < 2000; ++i) lines += "{\"text\": \"number " + std::to_string(i * i) + "\"}\n";
-  const std::string whole = read_whole(folder_.write_gzip("a.jsonl.gz", lines));
+  const std::string whole = text_of(write_gzip(folder_, "a.jsonl.gz", lines));
   const std::string cut = folder_.write("cut.jsonl.gz", whole.substr(0, whole.size() / 2));
   EXPECT_CONTAINS(message_of<DataError>([&] { read(cut, {}); }), cut + ": damaged or cut short");
   std::string flipped = whole;

@@ -20,7 +20,7 @@ class PrepareTest : public ::testing::Test {
 
   /// Rank 0 writes, all wait.
   std::string shared(const std::string& name, const std::string& content, bool gzip = false) {
-    if (group_.rank() == 0) gzip ? folder_.write_gzip(name, content) : folder_.write(name, content);
+    if (group_.rank() == 0) gzip ? write_gzip(folder_, name, content) : folder_.write(name, content);
     group_.barrier();
     return folder_ / name;
   }
@@ -127,10 +127,10 @@ TEST_F(PrepareTest, KnowsWhatIsPrepared) {
 TEST_F(PrepareTest, BadInputLeavesNothingBehind) {
   PrepareOptions options{.inputs = {shared("a.txt", "good")}, .output = folder_ / "out.h5"};
   prepare(options);
-  const std::string before = read_whole(options.output);
+  const std::string before = text_of(options.output);
   const auto expect_refused = [&](const std::string& message, const std::string& part) {
     EXPECT_CONTAINS(message, part);
-    EXPECT_TRUE(read_whole(options.output) == before);
+    EXPECT_TRUE(text_of(options.output) == before);
     EXPECT_FALSE(fs::exists(options.output + ".tmp"));
     group_.barrier();
   };
@@ -176,7 +176,7 @@ TEST_F(PrepareTest, RealFiles) {
   BpeTrainer trainer({.vocab_size = 400});
   trainer.add(
       "def f(x):\n    return x\n\n\ndef g(x, y):\n    \"\"\" The sum of x and y, where x and y are numbers \"\"\"\n" +
-      read_whole(data + "/gsm8k_test.jsonl").substr(0, 20000));
+      text_of(data + "/gsm8k_test.jsonl").substr(0, 20000));
   const auto tokenizer = trainer.train();
   const PrepareResult result = prepare_token_file(options, *tokenizer, group_);
   EXPECT_EQ(result.num_documents, 164);

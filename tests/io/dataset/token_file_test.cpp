@@ -35,7 +35,7 @@ TEST_F(TokenFileTest, WriteAndRead) {
 // A file cut anywhere is refused with the sizes wanted and found.
 TEST_F(TokenFileTest, CutShort) {
   make_token_file(path_, {50000, 50000});
-  const std::string whole = read_whole(path_);
+  const std::string whole = text_of(path_);
   for (const std::size_t size : {whole.size() - 1, whole.size() / 2, std::size_t{100}}) {
     const std::string cut = folder_.write("cut.h5", whole.substr(0, size));
     EXPECT_CONTAINS(
@@ -49,7 +49,7 @@ TEST_F(TokenFileTest, CutShort) {
 // A changed token or document end is found by verify(), and named.
 TEST_F(TokenFileTest, FlippedByte) {
   make_token_file(path_, {50000, 50000});
-  std::string bytes = read_whole(path_);
+  std::string bytes = text_of(path_);
   const std::int32_t pattern[] = {10, 11, 12, 13, 14, 15};
   const std::size_t place = bytes.find(std::string(reinterpret_cast<const char*>(pattern), sizeof pattern));
   ASSERT_NE(place, std::string::npos);

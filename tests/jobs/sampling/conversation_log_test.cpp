@@ -5,11 +5,15 @@
 #include <gtest/gtest.h>
 
 #include "src/base/error.hpp"
-#include "tests/jobs/sampling/scratch_folder.hpp"
+#include "tests/support/scratch_folder.hpp"
 
 namespace athanor {
 namespace {
+
 using nlohmann::ordered_json;
+using testing::lines_of;
+using testing::ScratchFolder;
+using testing::text_of;
 
 const ordered_json kSettings{{"sampling.samples", 4}, {"run.seed", 1}};
 

@@ -9,10 +9,12 @@
 
 #include "io/dataset/conversation_file.hpp"
 #include "src/base/error.hpp"
-#include "tests/jobs/sampling/scratch_folder.hpp"
+#include "tests/support/scratch_folder.hpp"
 
 namespace athanor {
 namespace {
+
+using testing::ScratchFolder;
 
 std::string conversation(const std::string& user, const std::string& assistant) {
   return nlohmann::json{

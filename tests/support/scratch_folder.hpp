@@ -9,14 +9,19 @@
 #include <string>
 #include <vector>
 
-namespace athanor {
+namespace athanor::testing {
 
 class ScratchFolder {
  public:
   ScratchFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "athanor_sampling_XXXXXX").string();
+    std::string pattern = (std::filesystem::temp_directory_path() / "athanor_test_XXXXXX").string();
     if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no scratch folder at " + pattern);
     path_ = pattern;
+  }
+  /// One that ranks share: the same name on all of them.
+  explicit ScratchFolder(const std::string& name)
+      : path_(std::filesystem::temp_directory_path() / ("athanor_test_" + name)) {
+    std::filesystem::create_directories(path_);
   }
   ~ScratchFolder() {
     std::error_code ignored;
@@ -25,10 +30,11 @@ class ScratchFolder {
   ScratchFolder(const ScratchFolder&) = delete;
   ScratchFolder& operator=(const ScratchFolder&) = delete;
   const std::filesystem::path& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
   /// @returns the file's path.
   std::string write(const std::string& name, const std::string& text) const {
-    std::ofstream(path_ / name) << text;
-    return (path_ / name).string();
+    std::ofstream(path_ / name, std::ios::binary) << text;
+    return *this / name;
   }
 
  private:
@@ -36,7 +42,7 @@ class ScratchFolder {
 };
 
 inline std::string text_of(const std::filesystem::path& path) {
-  std::ifstream in(path);
+  std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
@@ -47,4 +53,4 @@ inline std::vector<std::string> lines_of(const std::filesystem::path& path) {
   return lines;
 }
 
-}  // namespace athanor
+}  // namespace athanor::testing
