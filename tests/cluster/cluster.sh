@@ -136,7 +136,10 @@ boot() { # boot HOST: its namespaces, its cable to the switch (a bridge in head'
     nsenter -t "$pid" -n ip link set switch up
   else
     head_pid=$(init_of head)
-    nsenter -t "$head_pid" -n ip link add name "$host" type veth peer name eth0 netns "$pid"
+    # The kernel takes the cable of a host that was killed away when it comes to it.
+    nsenter -t "$head_pid" -n ip link del "$host" 2> /dev/null || true
+    nsenter -t "$head_pid" -n ip link add name "$host" type veth peer name eth0 netns "$pid" ||
+      fail "host $host has no network cable"
     nsenter -t "$head_pid" -n ip link set "$host" master switch up
     nsenter -t "$pid" -n ip addr add "$(address "$host")/24" dev eth0
     nsenter -t "$pid" -n ip link set eth0 up
