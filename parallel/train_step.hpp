@@ -7,7 +7,7 @@
 //    rank decides alike. Nothing is updated when a loss or the norm is not finite: all ranks throw NonFiniteError.
 //  * Expert counts cover the whole global batch; biases move once a step (DeepSeek-V3 report section 2.1.2).
 //  * Asked to give up, it does so before the next micro-batch, on all ranks: it throws, and model and optimizer are as
-//    before the step.
+//    before the step. Where ranks of a layer have different numbers of micro-batches the step is ended instead.
 //  * The order of the work is a PipelineSchedule, also on one rank.
 //  * After the first step nothing is allocated from the heap.
 // Every function but state() and shards() is collective.

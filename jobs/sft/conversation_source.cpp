@@ -139,10 +139,6 @@ void visit_conversation_sources(const JobOptions& options, const RunFolder* fold
   const auto fault_of = [&](const Conversation& conversation) {
     return length_fault(conversation, form, options.data.sequence_length);
   };
-  const auto visit_unless_asked = [&](const Conversation& conversation) {
-    StopSignal::require_not_asked("reading conversations");
-    visit(conversation);
-  };
   ConversationOptions reading;
   reading.prompt_field = sft.prompt_field;
   reading.completion_field = sft.completion_field;
@@ -155,10 +151,10 @@ void visit_conversation_sources(const JobOptions& options, const RunFolder* fold
       for (const Conversation& conversation : generated(source, options.run.seed)) {
         if (const std::string fault = fault_of(conversation); !fault.empty())
           throw ConfigError("sft.data: " + source + ": " + fault);
-        visit_unless_asked(conversation);
+        visit(conversation);
       }
     } else {
-      visit_conversations(folder ? file_of(source, *folder).string() : source, reading, visit_unless_asked);
+      visit_conversations(folder ? file_of(source, *folder).string() : source, reading, visit);
     }
   }
 }
@@ -172,6 +168,7 @@ ExampleFile prepare_examples(const JobOptions& options, const RunFolder& folder,
     const ChatTemplate form(layout_of(options.sft), tokenizer);
     std::vector<Example> examples;
     visit_conversation_sources(options, &folder, tokenizer, true, [&](const Conversation& conversation) {
+      StopSignal::require_not_asked("reading conversations");
       for (ChatTokens& rendered : form.trainings(conversation.messages))
         examples.push_back({std::move(rendered.ids), std::move(rendered.learned)});
     });

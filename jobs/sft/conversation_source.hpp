@@ -21,15 +21,15 @@
 namespace athanor {
 
 /// All conversations of options.sft.data, one at a time. @param folder  of the run; null: sources that are stages are
-/// left out (they have not run yet). @param logs  tells of lines that are left out. A signal ends it (Interrupted).
+/// left out (they have not run yet). @param logs  tells of lines that are left out.
 /// @throws ConfigError for sources there are none of, and files with more bad lines than options.sft.max_bad_share:
 /// lines that are no conversations, or whose rendering is longer than data.sequence_length.
 void visit_conversation_sources(const JobOptions& options, const RunFolder* folder, const Tokenizer& tokenizer,
                                 bool logs, const std::function<void(const Conversation&)>& visit);
 
 /// The conversations in the layout options.sft.layout, as a file below `data_folder`; made where it is not there from
-/// the same sources. Collective: the first rank makes it, all map it. @throws ConfigError as above, and where the
-/// tokenizer has not the layout's tokens.
+/// the same sources. Collective: the first rank makes it, all map it; a signal ends that (Interrupted). @throws
+/// ConfigError as above, and where the tokenizer has not the layout's tokens.
 ExampleFile prepare_examples(const JobOptions& options, const RunFolder& folder, const Tokenizer& tokenizer,
                              const std::filesystem::path& data_folder, HostGroup& ranks);
 

@@ -10,7 +10,6 @@
 namespace athanor {
 namespace {
 
-/// Counts what a back end's graphs were asked for; off: every run is the work itself.
 struct Job {
   Job(std::unique_ptr<Backend> device, AttentionKind attention, bool fp8 = false)
       : ops(std::move(device)),
