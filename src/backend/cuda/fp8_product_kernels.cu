@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kThreads, 1) product_kernel(Fp8GroupedProduct 
 }  // namespace
 
 cudaError_t launch_fp8_product(const Fp8GroupedProduct& product, DType out, int processors, cudaStream_t stream) {
-  const std::int64_t tiles = tiles_of(product.product, kEdge);
+  const std::int64_t tiles = tiles_of(product.product, kEdge, kEdge);
   const LaunchShape shape{dim3(static_cast<unsigned>(tiles < processors ? tiles : processors)), dim3(kThreads),
                           kSharedBytes};
   if (out == DType::bf16) return launch(product_kernel<bf16>, shape, stream, product);

@@ -1,7 +1,6 @@
 #include "src/backend/cuda/grouped_gemm.hpp"
 
-#include "src/backend/cuda/call.hpp"
-#include "src/backend/cuda/grouped_gemm_kernels.cuh"
+#include "src/backend/cuda/grouped_product.hpp"
 #include "src/backend/cuda/operands.hpp"
 
 namespace athanor::cuda {
@@ -36,10 +35,6 @@ GroupedProduct product_of(const Tensor& c, const Tensor& a, const Tensor& b, con
   return p;
 }
 
-void run(const GroupedProduct& product, DType in, DType out, const Call& call) {
-  call.check(launch_grouped_product(product, in, out, processors_of(call.device()), call.stream()));
-}
-
 }  // namespace
 
 void grouped_gemm(Tensor y_RO, const Tensor& x_RI, const Tensor& w_EOI, const Tensor& offsets_E1, Stream& stream) {
@@ -56,7 +51,7 @@ void grouped_gemm(Tensor y_RO, const Tensor& x_RI, const Tensor& w_EOI, const Te
   p.columns = static_cast<int>(w_EOI.dim(1));
   p.depth = static_cast<int>(w_EOI.dim(2));
   p.b_of_group = w_EOI.dim(1) * w_EOI.dim(2);
-  run(p, x_RI.dtype(), y_RO.dtype(), call);
+  run_grouped_product(p, x_RI.dtype(), y_RO.dtype(), call);
 }
 
 void grouped_gemm_backward_input(Tensor dx_RI, const Tensor& dy_RO, const Tensor& w_EOI, const Tensor& offsets_E1,
@@ -76,7 +71,7 @@ void grouped_gemm_backward_input(Tensor dx_RI, const Tensor& dy_RO, const Tensor
   p.columns = static_cast<int>(w_EOI.dim(2));
   p.depth = static_cast<int>(w_EOI.dim(1));
   p.b_of_group = w_EOI.dim(1) * w_EOI.dim(2);
-  run(p, dy_RO.dtype(), dx_RI.dtype(), call);
+  run_grouped_product(p, dy_RO.dtype(), dx_RI.dtype(), call);
 }
 
 void grouped_gemm_backward_weight(Tensor dw_EOI, const Tensor& dy_RO, const Tensor& x_RI, const Tensor& offsets_E1,
@@ -98,7 +93,7 @@ void grouped_gemm_backward_weight(Tensor dw_EOI, const Tensor& dy_RO, const Tens
   p.columns = static_cast<int>(dw_EOI.dim(2));
   p.depth = static_cast<int>(x_RI.shape().flat_rows());
   p.c_of_group = dw_EOI.dim(1) * dw_EOI.dim(2);
-  run(p, x_RI.dtype(), dw_EOI.dtype(), call);
+  run_grouped_product(p, x_RI.dtype(), dw_EOI.dtype(), call);
 }
 
 }  // namespace athanor::cuda

@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads) product_kernel(GroupedProduct p) {
 template <class Out, bool kAByDepth, bool kBByDepth>
 cudaError_t launch_as(const GroupedProduct& product, int processors, cudaStream_t stream) {
   constexpr int kBlocksOfProcessor = 2;  // by registers; shared memory would hold three
-  const std::int64_t tiles = tiles_of(product, kEdge), fitting = std::int64_t{kBlocksOfProcessor} * processors;
+  const std::int64_t tiles = tiles_of(product, kEdge, kEdge), fitting = std::int64_t{kBlocksOfProcessor} * processors;
   return launch(
       product_kernel<Out, kAByDepth, kBByDepth>,
       LaunchShape{dim3(static_cast<unsigned>(tiles < fitting ? tiles : fitting)), dim3(kThreads), kSharedBytes}, stream,

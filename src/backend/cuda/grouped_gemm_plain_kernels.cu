@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kThreads) product_kernel(GroupedProduct p) {
 template <class T, bool kAByDepth, bool kBByDepth>
 cudaError_t launch_as(const GroupedProduct& product, int processors, cudaStream_t stream) {
   constexpr int kBlocksOfProcessor = 4;
-  const std::int64_t tiles = tiles_of(product, kEdge), fitting = std::int64_t{kBlocksOfProcessor} * processors;
+  const std::int64_t tiles = tiles_of(product, kEdge, kEdge), fitting = std::int64_t{kBlocksOfProcessor} * processors;
   return launch(product_kernel<T, kAByDepth, kBByDepth>,
                 LaunchShape{dim3(static_cast<unsigned>(tiles < fitting ? tiles : fitting)), dim3(kThreads), 0}, stream,
                 product);
@@ -84,8 +84,9 @@ cudaError_t launch_grouped_product_plain(const GroupedProduct& product, DType ty
   return cudaErrorInvalidValue;
 }
 
-std::int64_t tiles_of(const GroupedProduct& product, int edge) {
-  const std::int64_t columns = (product.columns + edge - 1) / edge, rows = (product.rows + edge - 1) / edge;
+std::int64_t tiles_of(const GroupedProduct& product, int row_edge, int column_edge) {
+  const std::int64_t columns = (product.columns + column_edge - 1) / column_edge,
+                     rows = (product.rows + row_edge - 1) / row_edge;
   // Cut by rows, each group may end in a tile of its own.
   return columns * (product.by == GroupBy::rows ? rows + product.num_groups : rows * product.num_groups);
 }

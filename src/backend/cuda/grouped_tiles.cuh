@@ -26,9 +26,9 @@ struct ProductTile {
   int first_row, first_column;  ///< of the tile
 };
 
-/// Walks tiles blockIdx.x, blockIdx.x + gridDim.x, ...; those of one group follow each other, rows first, so that the
-/// blocks at work share columns of b.
-template <class In, class Out, int kEdge>
+/// Walks tiles (kRows x kColumns) blockIdx.x, blockIdx.x + gridDim.x, ...; those of one group follow each other, rows
+/// first, so that the blocks at work share columns of b.
+template <class In, class Out, int kRows, int kColumns = kRows>
 class TileWalk {
  public:
   __device__ explicit TileWalk(const GroupedProduct& product) : p_(product), number_(blockIdx.x) {}
@@ -44,8 +44,8 @@ class TileWalk {
         begin = place_;
         depth = (depth + kPlaces - 1) / kPlaces * kPlaces;
       }
-      const int row_tiles = (rows + kEdge - 1) / kEdge;
-      const std::int64_t tiles = static_cast<std::int64_t>(row_tiles) * ((p_.columns + kEdge - 1) / kEdge);
+      const int row_tiles = (rows + kRows - 1) / kRows;
+      const std::int64_t tiles = static_cast<std::int64_t>(row_tiles) * ((p_.columns + kColumns - 1) / kColumns);
       if (number_ >= first_ + tiles) {
         first_ += tiles;
         place_ += depth;
@@ -60,8 +60,8 @@ class TileWalk {
               rows,
               p_.columns,
               depth,
-              here % row_tiles * kEdge,
-              here / row_tiles * kEdge};
+              here % row_tiles * kRows,
+              here / row_tiles * kColumns};
       if (p_.by == GroupBy::rows || p_.by == GroupBy::depth) tile.a += begin * p_.a_stride;
       if (p_.by == GroupBy::rows) tile.c += begin * p_.c_stride;
       if (p_.by == GroupBy::depth) tile.b += begin * p_.b_stride;

@@ -41,6 +41,12 @@ __device__ T* dynamic_shared() {
   return reinterpret_cast<T*>(shared_bytes_of_the_block);
 }
 
+/// The same for tiles of the copy engine: aligned to 1024 bytes. A launch asks for a multiple of 1024.
+__device__ inline unsigned char* dynamic_shared_tiles() {
+  extern __shared__ __align__(1024) unsigned char shared_tiles_of_the_block[];
+  return shared_tiles_of_the_block;
+}
+
 #else
 
 template <class... Params, class... Args>
@@ -53,6 +59,10 @@ cudaError_t launch(void (*kernel)(Params...), const LaunchShape& shape, cudaStre
 template <class T>
 T* dynamic_shared() {
   return reinterpret_cast<T*>(emulation::shared_memory());
+}
+inline unsigned char* dynamic_shared_tiles() {
+  if (emulation::shared_memory_bytes() % 1024 != 0) emulation::refuse("tiles in shared memory that is not aligned");
+  return reinterpret_cast<unsigned char*>(emulation::shared_memory());
 }
 
 #endif

@@ -1,7 +1,6 @@
 #include "src/backend/cuda/per_head_gemm.hpp"
 
-#include "src/backend/cuda/call.hpp"
-#include "src/backend/cuda/grouped_gemm_kernels.cuh"
+#include "src/backend/cuda/grouped_product.hpp"
 #include "src/backend/cuda/operands.hpp"
 
 namespace athanor::cuda {
@@ -30,7 +29,7 @@ void per_head_gemm(Tensor y, const Tensor& x, const Tensor& w, std::int64_t num_
   p.b_of_group = stride * columns;
   p.c_of_group = out;
   p.whole_vectors = whole_vectors({&x, &w}, {in, columns});
-  call.check(launch_grouped_product(p, x.dtype(), y.dtype(), processors_of(call.device()), call.stream()));
+  run_grouped_product(p, x.dtype(), y.dtype(), call);
 }
 
 }  // namespace athanor::cuda

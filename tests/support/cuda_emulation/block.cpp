@@ -23,7 +23,7 @@ constexpr unsigned kWarp = 32, kMostThreads = 1024;
 constexpr std::size_t kMostSharedBytes = 227 * 1024;  // of a block on Hopper
 constexpr std::size_t kPage = 4096;
 
-enum class State { ready, at_barrier, at_warp_operation, exited };
+enum class State { ready, at_barrier, at_warp_operation, at_condition, refused, exited };
 
 /// What a thread waits with.
 struct Request {
@@ -40,6 +40,9 @@ struct Thread {
   uint3 index{};
   State state = State::exited;
   Request request;
+  bool (*holds)(const void*) = nullptr;  ///< the condition it waits for
+  const void* what = nullptr;
+  std::string refusal;
   int brought = 0, received = 0;  ///< at a barrier
   std::source_location where;
 };
@@ -77,6 +80,7 @@ class SharedMemory {
     return std::all_of(end_ - slack_, end_, [](std::byte byte) { return byte == kPattern; });
   }
   std::byte* data() const { return end_ - slack_ - bytes_; }
+  std::size_t bytes() const { return bytes_; }
 
  private:
   static constexpr std::size_t kAlignment = 128;
@@ -93,6 +97,7 @@ struct Machine {
   const Grid* grid = nullptr;
   const std::function<void()>* body = nullptr;
   Thread* running = nullptr;
+  std::vector<std::function<void()>> put_off;
   std::mt19937 random{seed()};
 
   static unsigned seed() {
@@ -121,6 +126,7 @@ class Block {
   /// @throws std::runtime_error that names the kernel and the places of a divergence.
   void run() {
     m_.shared.start(m_.grid->shared_bytes);
+    m_.put_off.clear();
     const dim3& size = m_.grid->block;
     here = {{}, index_, size, m_.grid->grid};
     for (unsigned t = 0; t < count_; ++t) {
@@ -133,9 +139,11 @@ class Block {
     std::iota(order.begin(), order.end(), 0U);
     for (;;) {
       std::shuffle(order.begin(), order.end(), m_.random);
-      for (const unsigned warp : order) run_warp(warp);
-      if (!release_barrier()) break;
+      bool progress = false;
+      for (const unsigned warp : order) progress = run_warp(warp) || progress;
+      if (!progress && !do_put_off() && !release_barrier()) break;
     }
+    if (!m_.put_off.empty()) fail("ended before copies that it had started");
     if (!m_.shared.intact()) fail("wrote behind its dynamic shared memory");
   }
 
@@ -150,22 +158,30 @@ class Block {
     const Thread& other = thread(t);
     std::string text = "thread " + std::to_string(t);
     if (other.state == State::exited) return text + " has exited";
-    return text + " waits " + (other.state == State::at_barrier ? "at a barrier at " : "in its warp at ") +
-           place(other.where);
+    const char* how = other.state == State::at_barrier     ? "at a barrier at "
+                      : other.state == State::at_condition ? "for a condition at "
+                                                           : "in its warp at ";
+    return text + " waits " + how + place(other.where);
   }
 
   void run_thread_until_it_waits(unsigned t) {
     here.thread = thread(t).index;
     m_.running = &thread(t);
     m_.running->fiber.resume();
+    if (thread(t).state == State::refused) fail("thread " + std::to_string(t) + ": " + thread(t).refusal);
   }
 
-  /// Runs a warp until none of its threads can go on without other warps.
-  void run_warp(unsigned warp) {
+  /// Runs a warp until none of its threads can go on without other warps. @returns whether any did.
+  bool run_warp(unsigned warp) {
     const unsigned begin = warp * kWarp, end = std::min(begin + kWarp, count_);
+    bool progress = false;
     for (;;) {
-      for (unsigned t = begin; t < end; ++t)
-        if (thread(t).state == State::ready) run_thread_until_it_waits(t);
+      for (unsigned t = begin; t < end; ++t) {
+        if (thread(t).state == State::at_condition && thread(t).holds(thread(t).what)) thread(t).state = State::ready;
+        if (thread(t).state != State::ready) continue;
+        progress = true;
+        run_thread_until_it_waits(t);
+      }
       unsigned waiting = end;
       bool released = false;
       for (unsigned t = begin; t < end && !released; ++t)
@@ -174,9 +190,26 @@ class Block {
           released = release_lanes(begin, end, t);
         }
       if (released) continue;
-      if (waiting == end) return;
+      // Lanes that wait for a condition may yet come to where the others are.
+      if (waiting == end || waits_for_condition(begin, end)) return progress;
       diverged_lanes(begin, end, waiting);
     }
+  }
+
+  bool waits_for_condition(unsigned begin, unsigned end) {
+    for (unsigned t = begin; t < end; ++t)
+      if (thread(t).state == State::at_condition) return true;
+    return false;
+  }
+
+  /// One of the things put off. @returns whether there was any.
+  bool do_put_off() {
+    if (m_.put_off.empty()) return false;
+    const auto chosen = m_.put_off.begin() + static_cast<std::ptrdiff_t>(m_.random() % m_.put_off.size());
+    const auto work = std::move(*chosen);
+    m_.put_off.erase(chosen);
+    work();
+    return true;
   }
 
   bool together(const Thread& a, const Thread& b) const {
@@ -226,8 +259,9 @@ class Block {
   bool release_barrier() {
     unsigned first = count_, sum = 0;
     for (unsigned t = 0; t < count_ && first == count_; ++t)
-      if (thread(t).state == State::at_barrier) first = t;
-    if (first == count_) return false;  // all exited: run_warp leaves none in a warp operation
+      if (thread(t).state != State::exited) first = t;
+    if (first == count_) return false;
+    if (thread(first).state != State::at_barrier) fail("nothing can go on: " + told(first));
     for (unsigned t = 0; t < count_; ++t) {
       if (thread(t).state != State::at_barrier || !same_place(thread(t).where, thread(first).where))
         fail("threads diverged: " + told(first) + ", but " + told(t));
@@ -293,11 +327,34 @@ unsigned ballot(unsigned mask, bool mine, const std::source_location& where) {
   return lanes;
 }
 
+void wait_until(bool (*holds)(const void* what), const void* what, const std::source_location& where) {
+  Thread& self = *machine().running;
+  self.holds = holds;
+  self.what = what;
+  wait_with(self, State::at_condition, where);
+}
+
+void put_off(std::function<void()> work) {
+  Machine& m = machine();
+  if (m.random() % 2 == 0)
+    work();
+  else
+    m.put_off.push_back(std::move(work));
+}
+
+void refuse(const std::string& what, const std::source_location& where) {
+  Thread& self = *machine().running;
+  self.refusal = what + " at " + place(where);
+  wait_with(self, State::refused, where);
+  std::abort();  // a launch that failed runs no thread again
+}
+
 void exchange(const void* mine, std::size_t bytes, void* of_all_32_lanes, const std::source_location& where) {
   shuffle(0xffffffffU, mine, bytes, kAllLanes, of_all_32_lanes, where);
 }
 
 std::byte* shared_memory() { return machine().shared.data(); }
+std::size_t shared_memory_bytes() { return machine().shared.bytes(); }
 
 int enqueue_kernel(const Grid& grid, cudaStream_t stream, std::function<void()> thread) {
   const auto count = std::size_t{grid.block.x} * grid.block.y * grid.block.z;

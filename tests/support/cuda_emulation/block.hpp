@@ -1,8 +1,10 @@
 // A block of an emulated kernel: what its threads can ask for, and the launch of a grid of them.
 // Laws: every CUDA thread is a fiber of its own stack; a fiber runs until it waits at a barrier or a warp operation and
 // all threads concerned have come to the same place. One that exited, or waits at another place, is a divergence: the
-// launch fails with the kernel and both places. Blocks run one after another, in an order shuffled by a seed. Dynamic
-// shared memory is NaN before each block and ends at a page that cannot be touched.
+// launch fails with the kernel and both places. Threads that wait for a condition (wait_until) go on when it holds;
+// when nothing else can go on, copies that were put off arrive (put_off), and where there are none the launch fails.
+// Blocks run one after another, in an order shuffled by a seed. Dynamic shared memory is NaN before each block and ends
+// at a page that cannot be touched.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,6 +13,7 @@
 #include <cstddef>
 #include <functional>
 #include <source_location>
+#include <string>
 
 namespace emulation {
 
@@ -37,8 +40,16 @@ unsigned ballot(unsigned mask, bool mine, const std::source_location& where);
 /// of a whole warp are made of.
 void exchange(const void* mine, std::size_t bytes, void* of_all_32_lanes,
               const std::source_location& where = std::source_location::current());
-/// The block's dynamic shared memory; aligned to 128 bytes.
+/// Waits until holds(what), which is asked between the turns of other threads.
+void wait_until(bool (*holds)(const void* what), const void* what,
+                const std::source_location& where = std::source_location::current());
+/// Does `work` now or, by the dice, when no thread of the block can go on without it: copies that run beside threads.
+void put_off(std::function<void()> work);
+/// Ends the launch with what the running thread did wrong.
+[[noreturn]] void refuse(const std::string& what, const std::source_location& where = std::source_location::current());
+/// The block's dynamic shared memory; aligned to 128 bytes, and to 1024 where its size is a multiple of that.
 std::byte* shared_memory();
+std::size_t shared_memory_bytes();
 
 struct Grid {
   dim3 grid, block;

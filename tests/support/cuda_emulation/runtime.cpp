@@ -164,9 +164,11 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrMultiProcessorCount:
       *value = 2;  // few, so that loops over the grid go round
       return cudaSuccess;
-    case cudaDevAttrComputeCapabilityMajor:
-      *value = 9;
+    case cudaDevAttrComputeCapabilityMajor: {
+      const char* text = std::getenv("ATHANOR_EMULATION_CAPABILITY");  // a major version; Hopper's where not given
+      *value = text ? std::atoi(text) : 9;
       return cudaSuccess;
+    }
     case cudaDevAttrComputeCapabilityMinor:
       *value = 0;
       return cudaSuccess;
