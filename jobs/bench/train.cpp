@@ -69,14 +69,15 @@ void bench_train(const BenchOptions& bench, const JobOptions& options, HostGroup
   ::getrusage(RUSAGE_SELF, &usage);
   if (world.rank() != 0) return;
   fmt::print(
-      "{{\"parameters\":{},\"dtype\":\"{}\",\"ranks\":{},\"threads\":{},\"tokens_per_step\":{},\"step_seconds\":{:."
+      "{{\"bench\":\"train\",\"parameters\":{},\"dtype\":\"{}\",\"fp8\":{},\"ranks\":{},\"threads\":{},\"tokens_per_"
+      "step\":{},\"step_seconds\":{:."
       "4f},\"tokens_per_second\":{:.0f},\"model_gflops\":{:.1f},\"gemm_peak_gflops\":{:.1f},\"gemm_peak_f32_gflops\":{:"
       ".1f},\"share_of_peak\":{:.3f},\"share_of_f32_peak\":{:.3f},\"copy_gb_per_second\":{:.1f},\"tensor_peak_mb\":{:."
       "1f},\"tensor_peak_estimate_mb\":{:.1f},\"tensor_peak_over_estimate\":{:.3f},\"resident_peak_mb\":{:.1f},{}}}\n",
-      plan.parameters + plan.mtp_parameters, to_string(options.run.dtype), world.size(), omp_get_max_threads(),
-      training.tokens_per_step(), seconds, tokens / seconds, flops * 1e-9, peak * 1e-9, peak_f32 * 1e-9, flops / peak,
-      flops / peak_f32, copy * 1e-9, tensor_peak * 1e-6, estimate * 1e-6, tensor_peak / estimate,
-      static_cast<double>(usage.ru_maxrss) * 1024e-6, communication);
+      plan.parameters + plan.mtp_parameters, to_string(options.run.dtype), options.model.fp8, world.size(),
+      omp_get_max_threads(), training.tokens_per_step(), seconds, tokens / seconds, flops * 1e-9, peak * 1e-9,
+      peak_f32 * 1e-9, flops / peak, flops / peak_f32, copy * 1e-9, tensor_peak * 1e-6, estimate * 1e-6,
+      tensor_peak / estimate, static_cast<double>(usage.ru_maxrss) * 1024e-6, communication);
 }
 
 }  // namespace athanor

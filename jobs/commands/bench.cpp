@@ -27,14 +27,20 @@ int bench_command(const std::vector<std::string>& words, HostGroup& world) {
   if (invocation.help) {
     if (world.rank() == 0)
       fmt::print(
-          "athanor bench train|checkpoint|rollout|gpu --config FILE [--section.key=value]...\n\nTrains on random "
-          "tokens "
-          "and prints "
-          "one JSON line. train: speed against the matrix-product peak. checkpoint: what saving costs\ntraining, and "
-          "write speed against a plain write of as many bytes to the same disk, below run.folder. rollout: tokens a "
-          "second\nof generation in groups, against the matrix-product peak. gpu: every operation as a share of what "
-          "bounds it, messages "
-          "between ranks by size; needs no --config.\n\n{}\n{}",
+          "athanor bench train|checkpoint|rollout|gpu --config FILE [--section.key=value]...\n\n"
+          "Works on random tokens and prints one JSON line; shares are of what this process measured.\n"
+          "train: FLOP/s as a share of the matrix-product peak. A token costs 3 * (2 N + attention): N weights of the\n"
+          "  matrices it meets (K of E experts; the head, once more for each MTP module; no embedding), attention\n"
+          "  layers * heads * (Q + V) * (S + 1) for sequences of S tokens, Q and V wide. FP8 too is held to the peak "
+          "of "
+          "bf16.\n"
+          "checkpoint: what saving costs training, and write speed against a plain write of as many bytes to the same\n"
+          "  disk, below run.folder.\n"
+          "rollout: tokens a second of generation in groups. times_floor: its time over bytes that must be read /\n"
+          "  copy bandwidth; a step reads every weight (of experts 1 - (1 - K/E)^R of them for R sequences) and the\n"
+          "  cache of its sequences, on average prompt + half of rl.max_new_tokens long.\n"
+          "gpu: every operation as a share of what bounds it, messages between ranks by size; needs no "
+          "--config.\n\n{}\n{}",
           own.help(), shared.help());
     return kExitComplete;
   }

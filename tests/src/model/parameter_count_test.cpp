@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "src/model/decode_traffic.hpp"
 #include "src/model/flop_count.hpp"
 #include "src/model/parameter_names.hpp"
 #include "tests/src/model/toy_models.hpp"
@@ -139,6 +140,41 @@ TEST(FlopCountTest, CountsChosenExperts) {
   c.moe_inter_dim = 3;
   c.first_k_dense = 0;
   EXPECT_EQ(forward_flops_per_token(c, 7), 2.0 * (64 + 4 * 4 + 36 * (2 + 1) + 20) + 64.0);
+}
+
+// Promises: bytes of a step of generation of the case above: 136 weights of the layer with its norms, final norm 4,
+// head 20 (the embedding too is 20, and read only where it is the head), 2 bytes each; a cache row holds 2 * 2 heads
+// of 2.
+TEST(DecodeTrafficTest, ByHand) {
+  ModelConfig c = dense(5, 4, 3, 1, 2, 2, 2, false);
+  const double weights = 4 * 16 + 3 * 12 + 2 * 4 + 4 + 20;
+  DecodeTraffic bytes = decode_traffic(c, DType::bf16, CacheForm::latent, 3.0, 10.0);
+  EXPECT_EQ(bytes.weights, 2.0 * weights);
+  EXPECT_EQ(bytes.experts, 0.0);
+  EXPECT_EQ(bytes.cache, 3.0 * 11.0 * 8.0 * 2.0);
+  EXPECT_EQ(bytes.total(), bytes.weights + bytes.cache);
+  c.tied_head = true;
+  EXPECT_EQ(decode_traffic(c, DType::f32, CacheForm::latent, 3.0, 10.0).weights, 4.0 * weights);
+  c.mtp_depth = 1;  // is not part of generation
+  EXPECT_EQ(decode_traffic(c, DType::f32, CacheForm::latent, 3.0, 10.0).weights, 4.0 * weights);
+}
+
+// Promises: one token reads its K of E experts, two tokens 1 - (1 - K/E)^2 of them, many read all; MLA's cache has the
+// width of its form; FP8 halves what multiplies in it, but neither head nor router.
+TEST(DecodeTrafficTest, ExpertsFormsAndFp8) {
+  ModelConfig c = deepseek_v2_lite();
+  const auto at = [&](double rows) { return decode_traffic(c, DType::bf16, CacheForm::latent, rows, 0.0); };
+  const double all = 2.0 * 26 * 64 * 3 * 2048 * 1408;
+  EXPECT_NEAR(at(1).experts, all * 6 / 64, 1e-6 * all);
+  EXPECT_NEAR(at(2).experts, all * (1 - 58.0 / 64 * 58.0 / 64), 1e-6 * all);
+  EXPECT_NEAR(at(1e4).experts, all, 1e-6 * all);
+  EXPECT_EQ(at(1).cache, 27 * 576 * 2.0);
+  EXPECT_EQ(decode_traffic(c, DType::bf16, CacheForm::heads, 1, 0).cache, 27 * 16 * (192 + 128) * 2.0);
+  const double head_and_router = 2.0 * (102400 * 2048 + 26 * 64 * 2048);
+  const DecodeTraffic before = at(1e4);
+  c.fp8 = true;
+  EXPECT_NEAR(at(1e4).experts, before.experts * (0.5 + 1.0 / 8192), 1e-6 * all);
+  EXPECT_NEAR(at(1).weights, (before.weights + head_and_router) / 2, 1e-3 * before.weights);
 }
 
 }  // namespace
