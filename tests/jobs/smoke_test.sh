@@ -26,6 +26,15 @@ text=$("$athanor" generate "$work/cpu" --prompt="Ada the" --max_new_tokens=20 --
 # A layout of 2048 ranks is planned on one, and holds the published model.
 "$athanor" plan --config configs/models/deepseek_v3.cfg --config configs/layouts/v3_2048.cfg > "$work/plan" || fail "plan"
 grep -q "^671026419200 parameters" "$work/plan" || fail "plan does not hold the model: $(cat "$work/plan")"
+# Every described model can be built, and the one that measures a GPU has its sizes and fits it with its optimizer.
+for model in configs/models/*.cfg; do
+  "$athanor" inspect --config "$model" > "$work/model" 2>&1 || fail "inspect $model: $(cat "$work/model")"
+  [ "$model" != configs/models/moe_3b.cfg ] || [ "$(sed -n 's/^\(parameters\|  activated a token\)  *//p' "$work/model" | tr '\n' ' ')" = "2952641600 626375744 " ] ||
+    fail "moe_3b: $(cat "$work/model")"
+done
+most=$("$athanor" plan --config configs/models/moe_3b.cfg --ranks=1 --run.dtype=bf16 --data.sequence_length=4096 \
+  --data.batch_sequences=32 --data.micro_batch_sequences=8 | sed -n 's/.*most of a rank \([0-9]*\)\..* GiB.*/\1/p')
+[ "${most:-999}" -lt 139 ] || fail "moe_3b wants $most GiB"
 
 # The measurement of saving saves, and leaves nothing behind.
 ranks 2 bench checkpoint --config configs/recipes/smoke.cfg --run.folder="$work/bench" --steps=1 --saves=1 > "$work/out" 2> "$work/err" ||
