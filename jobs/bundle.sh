@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
 # Packs a built athanor into a folder that runs where nothing was installed: clusters without root, borrowed machines.
-#   jobs/bundle.sh OUT.tar.gz|FOLDER [BUILD] [--with-tests] [--with-libc]
+#   jobs/bundle.sh OUT.tar.gz|FOLDER [BUILD] [--with-tests[=REGEX]] [--with-libc] [--without-cuda-libraries]
 # BUILD is the build folder (default: build). In the folder: athanor and mpirun (start these), configs, lib (the shared
-# libraries), openmpi (components and help), libexec (the programs themselves).
+# libraries), openmpi (components and help), libexec (the programs themselves, without their symbol tables), with tests
+# those whose name matches REGEX (default: all) and tests/gpu_day.sh.
+#
+# --without-cuda-libraries leaves out cuBLAS and NCCL, which take six times the room of everything else. The programs
+# then look for them in the folders of ATHANOR_CUDA_LIBRARIES (a list with colons), in /usr/local/cuda/lib64 and where
+# the loader looks, and say which are missing. Where Python's packages brought them (nvidia-cublas, nvidia-nccl-cu13):
+#   export ATHANOR_CUDA_LIBRARIES=$(python3 -c 'import glob, sys; print(":".join(f for p in sys.path for f in glob.glob(p + "/nvidia/*/lib")))')
 #
 # What the target machine must bring: Linux on x86-64, /bin/sh, for GPUs the driver, for several machines ssh or Slurm.
 # glibc: programs run with the one they were linked against or a newer one, never with an older. The bundle therefore
@@ -16,16 +22,18 @@ fail() {
   printf 'bundle: %s\n' "$1" >&2
   exit 1
 }
-out="" build="" with_tests=0 with_libc=0
+out="" build="" tests="" with_libc=0 without_cuda=0
 for word in "$@"; do
   case $word in
-    --with-tests) with_tests=1 ;;
+    --with-tests) tests=. ;;
+    --with-tests=*) tests=${word#*=} ;;
     --with-libc) with_libc=1 ;;
-    -*) fail "$word is not known; there are --with-tests and --with-libc" ;;
+    --without-cuda-libraries) without_cuda=1 ;;
+    -*) fail "$word is not known; there are --with-tests[=REGEX], --with-libc and --without-cuda-libraries" ;;
     *) if [ -z "$out" ]; then out=$word; elif [ -z "$build" ]; then build=$word; else fail "what is '$word'?"; fi ;;
   esac
 done
-[ -n "$out" ] || fail "wanted: jobs/bundle.sh OUT.tar.gz|FOLDER [BUILD] [--with-tests] [--with-libc]"
+[ -n "$out" ] || fail "wanted: jobs/bundle.sh OUT.tar.gz|FOLDER [BUILD] [--with-tests[=REGEX]] [--with-libc] [--without-cuda-libraries]"
 source_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${build:-$source_root/build}
 [ -x "$build/jobs/athanor" ] || fail "no program at $build/jobs/athanor; build it first (jobs/setup.sh, cmake, ninja)"
@@ -49,13 +57,23 @@ mkdir -p "$root/openmpi/etc"
 [ ! -d "$settings" ] || cp -rL "$settings/." "$root/openmpi/etc"
 cp -L "$mpi_bin/mpirun" "$mpi_bin/orted" "$build/jobs/athanor" "$root/libexec/"
 cp -L "$build/jobs/athanor_sandbox" "$root/libexec/"
-[ $with_tests -eq 0 ] || find "$build/tests" -type f -perm -u+x ! -name '*.so' ! -name '*.sh' -exec cp -t "$root/libexec" {} +
+if [ -n "$tests" ]; then
+  find "$build/tests" -type f -perm -u+x ! -name '*.so' ! -name '*.sh' | while read -r program; do
+    if [[ ${program##*/} =~ $tests ]]; then cp "$program" "$root/libexec/"; fi
+  done
+  mkdir "$root/tests"
+  cp "$source_root"/tests/bench/gpu_day*.sh "$root/tests/"
+fi
+# Names of functions in stacks are in the dynamic table, which stays.
+! command -v strip > /dev/null || strip "$root"/libexec/*
 cp -r "$source_root/configs" "$root/configs"
 
-# Every library that these and the components need, but the C library and the driver of a GPU, which are the target's.
+# Every library that these and the components need, but the C library and the driver of a GPU, which are the target's,
+# and, where asked so, those of CUDA's that are large. Its runtime is small, and of the version the kernels want.
 is_of_the_target() {
   case $1 in
     libcuda.so.* | libnvidia-*) return 0 ;;
+    libcublas* | libnccl*) [ $without_cuda -eq 1 ] ;;
     ld-linux* | libc.so.* | libm.so.* | libpthread.so.* | libdl.so.* | librt.so.* | libresolv.so.* | libutil.so.*) [ $with_libc -eq 0 ] ;;
     *) return 1 ;;
   esac
@@ -84,6 +102,10 @@ if pmix=$(grep '/libpmix\.so' "$root/libraries.list"); then
   [ ! -d "$pmix" ] || cp -rL "$pmix" "$root/openmpi/pmix"
 fi
 rm "$root/libraries.list"
+if [ $without_cuda -eq 1 ]; then
+  ldd "$root"/libexec/* 2> /dev/null | sed -n 's/^[[:space:]]*\(lib\(cublas\|nccl\)[^ ]*\) => .*/\1/p' | sort -u > "$root/libexec/cuda_libraries"
+  [ -s "$root/libexec/cuda_libraries" ] || fail "--without-cuda-libraries: the programs of $build use none"
+fi
 
 cat > "$root/libexec/environment.sh" << 'END'
 # Read by the scripts in bin, with $root set: where the parts of the bundle are.
@@ -96,22 +118,42 @@ if [ -z "${SLURM_JOB_ID-}${OMPI_MCA_plm-}" ] && ! command -v ssh > /dev/null 2>&
   export OMPI_MCA_plm=isolated
 fi
 export ATHANOR_SANDBOX_HELPER=$root/libexec/athanor_sandbox
+library_folders=$root/lib
+[ ! -e "$root/libexec/cuda_libraries" ] ||
+  library_folders=$library_folders${ATHANOR_CUDA_LIBRARIES:+:$ATHANOR_CUDA_LIBRARIES}:/usr/local/cuda/lib64
+# require_libraries COMMAND...: says what the loader does not find, in place of its own words, which do not say what to do.
+require_libraries() {
+  [ -e "$root/libexec/cuda_libraries" ] || return 0
+  missing=$(LD_TRACE_LOADED_OBJECTS=1 "$@" 2> /dev/null | while read -r name _ place _; do
+    [ "$place" != not ] || printf ' %s' "$name"
+  done)
+  [ -n "$missing" ] || return 0
+  printf '%s\n' "athanor: this bundle was made without CUDA's large libraries; of what it wants, this is not found:$missing" \
+    "  Looked in: ATHANOR_CUDA_LIBRARIES (${ATHANOR_CUDA_LIBRARIES:-not set}), /usr/local/cuda/lib64, where the loader looks." \
+    "  Set ATHANOR_CUDA_LIBRARIES to the folders that hold them, with colons between. Where Python's packages brought them:" \
+    "  export ATHANOR_CUDA_LIBRARIES=\$(python3 -c 'import glob, sys; print(\":\".join(f for p in sys.path for f in glob.glob(p + \"/nvidia/*/lib\")))')" >&2
+  exit 127
+}
 if [ -x "$root/lib/ld-linux-x86-64.so.2" ]; then
   # The bundle's own C library, for its own programs only: in LD_LIBRARY_PATH it would meet the loader of others.
   unset LD_LIBRARY_PATH
   start() {
     program=$1
     shift
-    exec "$root/lib/ld-linux-x86-64.so.2" --library-path "$root/lib" "$program" "$@"
+    require_libraries "$root/lib/ld-linux-x86-64.so.2" --library-path "$library_folders" "$program"
+    exec "$root/lib/ld-linux-x86-64.so.2" --library-path "$library_folders" "$program" "$@"
   }
 else
-  export LD_LIBRARY_PATH=$root/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-  start() { exec "$@"; }
+  export LD_LIBRARY_PATH=$library_folders${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  start() {
+    require_libraries "$1"
+    exec "$@"
+  }
 fi
 END
 for program in "$root"/libexec/*; do
   name=${program##*/}
-  case $name in environment.sh | athanor_sandbox) continue ;; esac
+  case $name in environment.sh | athanor_sandbox | cuda_libraries) continue ;; esac
   options=""
   # mpirun starts $root/bin/orted on other machines, which finds its parts by itself.
   [ "$name" != mpirun ] || options='--prefix "$root" '
@@ -128,7 +170,10 @@ done
 arch=$(sed -n 's/^ATHANOR_ARCH:[^=]*=//p' "$build/CMakeCache.txt" 2> /dev/null || true)
 libc=$(getconf GNU_LIBC_VERSION)
 [ $with_libc -eq 1 ] && libc="$libc, in the bundle" || libc="$libc or newer, the target's"
-printf 'kernels compiled for %s\n%s\n%s\n' "${arch:-native}" "$libc" "$(ompi_info --parsable | sed -n 's/^ompi:version:full:/Open MPI /p')" > "$root/MADE_FOR"
+gpus=$(sed -n 's/^CMAKE_CUDA_ARCHITECTURES:[^=]*=//p' "$build/CMakeCache.txt" 2> /dev/null || true)
+grep -q '^CMAKE_CUDA_COMPILER:.*=/' "$build/CMakeCache.txt" 2> /dev/null || gpus=none
+left=$(tr '\n' ' ' < "$root/libexec/cuda_libraries" 2> /dev/null || true)
+printf 'kernels compiled for %s\nGPUs of compute capability %s\nlibraries left to the machine: %s\n%s\n%s\n' "${arch:-native}" "${gpus:-none}" "${left:-none}" "$libc" "$(ompi_info --parsable | sed -n 's/^ompi:version:full:/Open MPI /p')" > "$root/MADE_FOR"
 
 if [ -n "$scratch" ]; then tar -C "$scratch" -czf "$out" athanor; fi
 printf 'bundle: %s, %s\n' "$out" "$(du -sh "$root" | cut -f1)"
