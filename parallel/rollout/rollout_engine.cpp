@@ -41,6 +41,7 @@ SlotPages::Size within_positions(const SlotPages::Size& size, const ModelConfig&
 RolloutEngine::RolloutEngine(Backend& ops, MeshModel& model, ProcessMesh& mesh, const Room& room,
                              const Tokenizer* tokenizer, Stream& stream)
     : ops_(ops),
+      rows_alike_before_(ops.keep_rows_alike(room.form == CacheForm::heads)),
       model_(model),
       mesh_(mesh),
       tokenizer_(tokenizer),

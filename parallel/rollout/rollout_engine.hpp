@@ -57,7 +57,8 @@ class RolloutEngine {
  public:
   struct Room {
     SlotPages::Size size = {};
-    /// heads: log-probabilities are, to the bits, those training computes (up to a tp that cuts sums).
+    /// heads: log-probabilities are, to the bits, those training computes while the engine lives (up to a tp that cuts
+    /// sums); the back end then keeps rows alike (Backend::keep_rows_alike).
     CacheForm form = CacheForm::latent;
     /// Tokens of every sequence between two looks of the host; 0: 1 on a CPU, 16 on a GPU.
     std::int64_t look_every = 0;
@@ -66,6 +67,9 @@ class RolloutEngine {
   /// @throws ConfigError where sequences would be longer than the model's positions.
   RolloutEngine(Backend& ops, MeshModel& model, ProcessMesh& mesh, const Room& room, const Tokenizer* tokenizer,
                 Stream& stream);
+  ~RolloutEngine() { ops_.keep_rows_alike(rows_alike_before_); }
+  RolloutEngine(const RolloutEngine&) = delete;
+  RolloutEngine& operator=(const RolloutEngine&) = delete;
 
   /// All completions, by prompt, then by sibling. Collective over pp and the layer axis.
   /// @throws ConfigError when a prompt does not fit.
@@ -117,6 +121,7 @@ class RolloutEngine {
   bool append(Active& active, std::int32_t token, double logprob);
 
   Backend& ops_;
+  bool rows_alike_before_;
   MeshModel& model_;
   ProcessMesh& mesh_;
   const Tokenizer* tokenizer_;

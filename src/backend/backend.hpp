@@ -22,6 +22,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "src/backend/operation_args.hpp"
@@ -48,6 +49,10 @@ class Backend {
   virtual std::unique_ptr<Graphs> make_graphs(Stream& stream) = 0;
   /// A tensor with unspecified elements (NaN-filled on the guarded device).
   Tensor empty(const Shape& shape, DType dtype);
+  /// While on, a row that gemm, gemm_fp8 and attention_forward make has the same bits however many rows are made with
+  /// it, and attention_forward's are attention_cached's: what generated tokens need to have training's
+  /// log-probabilities. Off at first. On the CPU it is always so; a GPU pays for it in speed. @returns what it was.
+  bool keep_rows_alike(bool on) { return std::exchange(rows_alike_, on); }
 
   // ---- memory (memory.cpp)
   /// dst = host bytes, which may be reused when the call returns.
@@ -308,6 +313,12 @@ class Backend {
   virtual void advance_rows(const WrittenRows& rows, Tensor tokens_NR, Tensor logprobs_NR, Tensor step_1,
                             const Tensor& ids_R, const Tensor& logprobs_R, const Tensor& stop_ids_S,
                             std::int64_t most_tokens, Stream& stream) = 0;
+
+ protected:
+  bool rows_alike() const { return rows_alike_; }
+
+ private:
+  bool rows_alike_ = false;
 };
 
 /// Devices this build and machine offer: "cpu", "cpu-guarded", then "cuda:N".

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "src/backend/cuda/attention_kernels.cuh"
+#include "src/backend/cuda/attention_tiled.hpp"
 #include "src/backend/cuda/call.hpp"
 #include "src/backend/cuda/operands.hpp"
 
@@ -123,19 +123,22 @@ AttendArgs<T> attend_args(const Tensor& o, const Tensor& q, const Tensor& k, con
 }  // namespace
 
 void attention_forward(Tensor o, Tensor lse_TH, const Tensor& q, const Tensor& k, const Tensor& v,
-                       const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args, Arena& arena,
-                       Stream& stream) {
+                       const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args, bool as_cached,
+                       Arena& arena, Stream& stream) {
   constexpr const char* kOp = "attention_forward";
   require_attention(kOp, q, k, v, o, lse_TH, key_begin_T, key_end_T, args);
   const std::initializer_list<Tensor> operands{o, lse_TH, q, k, v, key_begin_T, key_end_T};
   require_countable(kOp, operands);
   const Call call(kOp, stream, operands);
-  const std::int64_t tokens = q.shape().flat_rows();
+  const std::int64_t tokens = q.shape().flat_rows(), keys = k.shape().flat_rows();
   if (tokens == 0) return;
   dispatch(q.dtype(), kOp, [&](auto type) {
     using T = decltype(type);
     using Acc = typename AttendArgs<T>::Acc;
-    const TileLaunch launch = attend_launch<T>(args, false, kOp);
+    const TiledShape tiled = std::same_as<T, bf16> && !as_cached && keys > 0
+                                 ? tiled_attend_shape_of({&o, &q, &k, &v}, args, call)
+                                 : TiledShape{};
+    const TileLaunch launch = tiled.rows > 0 ? TileLaunch{tiled.rows, 0, 1, 0} : attend_launch<T>(args, false, kOp);
     const int blocks = std::min(processors_of(call.device()) * launch.blocks_per_processor,
                                 count_of(std::min<std::int64_t>(tokens * args.num_heads, 1 << 20)));
     AttendArgs<T> a = attend_args<T>(o, q, k, v, args);
@@ -151,6 +154,10 @@ void attention_forward(Tensor o, Tensor lse_TH, const Tensor& q, const Tensor& k
     a.key_end_T = data<const std::int32_t>(key_end_T);
     call.check(launch_find_tiles({a.key_begin_T, a.key_end_T, nullptr, 0, count_of(tokens), launch.rows_per_tile},
                                  a.tiles, call.stream()));
+    if constexpr (std::same_as<T, bf16>) {
+      if (tiled.rows > 0)
+        return call.check(launch_tiled_attend(tiled_attend(a, tiled, tokens, keys), blocks, call.stream()));
+    }
     call.check(launch_attend(a, blocks, call.stream()));
   });
 }
@@ -175,10 +182,14 @@ void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, cons
   dispatch(q.dtype(), kOp, [&](auto type) {
     using T = decltype(type);
     using Acc = typename AttendBackwardArgs<T>::Acc;
-    const BackwardLaunch launch = backward_launch<T>(args, kOp);
+    const TiledShape tiled = std::same_as<T, bf16> && keys > 0
+                                 ? tiled_attend_backward_shape_of({&dq, &dk, &dv, &d_o, &q, &k, &v}, args, call)
+                                 : TiledShape{};
+    const int rows_per_tile = tiled.rows > 0 ? tiled.rows : backward_launch<T>(args, kOp).queries.rows_per_tile;
     AttendBackwardArgs<T> a;
+    a.keys_per_tile = tiled.rows > 0 ? tiled.rows : kKeysOfTile;
     Workspace workspace;
-    const std::int64_t key_tiles = tokens + keys / kKeysOfTile + 1;
+    const std::int64_t key_tiles = tokens + keys / a.keys_per_tile + 1;
     reserve_lists(workspace, tokens, key_tiles);
     workspace.reserve<Acc>(tokens * args.num_heads);
     workspace.allocate(arena, call);
@@ -202,9 +213,15 @@ void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, cons
     a.v_dim = count_of(args.v_dim);
     a.scale = static_cast<Acc>(args.scale);
     a.whole_vectors = whole_vectors({&q, &k, &v, &d_o}, {args.qk_dim, args.v_dim});
-    call.check(launch_find_tiles({a.key_begin_T, a.key_end_T, nullptr, 0, a.num_tokens, launch.queries.rows_per_tile},
+    call.check(launch_find_tiles({a.key_begin_T, a.key_end_T, nullptr, 0, a.num_tokens, rows_per_tile, a.keys_per_tile},
                                  a.tiles, call.stream()));
-    call.check(launch_attend_backward(a, processors_of(call.device()), call.stream()));
+    const int processors = processors_of(call.device());
+    if constexpr (std::same_as<T, bf16>) {
+      if (tiled.rows > 0)
+        return call.check(
+            launch_tiled_attend_backward(tiled_attend_backward(a, tiled, tokens, keys), processors, call.stream()));
+    }
+    call.check(launch_attend_backward(a, processors, call.stream()));
   });
 }
 

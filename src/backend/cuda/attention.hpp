@@ -9,10 +9,11 @@
 
 namespace athanor::cuda {
 
+/// @param as_cached  with the bits of attention_cached; else bf16 may run on Hopper's own kernels, which have others.
 /// @throws Error also where heads are wider than the kernels hold: bf16 Q, V <= 256; f32, f64 what fits into 227 KiB.
 void attention_forward(Tensor o, Tensor lse_TH, const Tensor& q, const Tensor& k, const Tensor& v,
-                       const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args, Arena& arena,
-                       Stream& stream);
+                       const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args, bool as_cached,
+                       Arena& arena, Stream& stream);
 void attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, const Tensor& q, const Tensor& k,
                         const Tensor& v, const Tensor& o, const Tensor& lse_TH, const Tensor& key_begin_T,
                         const Tensor& key_end_T, const AttentionArgs& args, Arena& arena, Stream& stream);

@@ -32,18 +32,17 @@ __device__ int first_where(int begin, int end, Holds&& holds) {
   return begin;
 }
 
-/// The next tile of keys; false when none is left. Tiles of one head follow each other; early keys, which most queries
-/// see, come first.
+/// Tile of keys `number`; false when there are not so many. Tiles of one head follow each other; early keys, which most
+/// queries see, come first.
 template <int kQueries, class T>
-__device__ bool next_key_unit(const AttendBackwardArgs<T>& a, int& shared_slot, KeyUnit& unit) {
+__device__ bool key_unit(const AttendBackwardArgs<T>& a, int number, KeyUnit& unit) {
   const int tiles = a.tiles.counts[TileLists::kKeyTiles];
-  const int number = take_unit(a.tiles.counts + TileLists::kNextUnit, shared_slot);
-  if (number / tiles >= a.num_kv_heads) return false;
+  if (tiles == 0 || number / tiles >= a.num_kv_heads) return false;
   const KeyTile tile = a.tiles.key_tiles[number % tiles];
   const Stretch stretch = a.tiles.stretches[tile.stretch];
   const int stretch_end = a.tiles.stretches[tile.stretch + 1].query_begin;
   unit.key = tile.begin;
-  unit.key_end = min(tile.begin + kKeysOfTile, key_end_of(a, stretch_end - 1));
+  unit.key_end = min(tile.begin + a.keys_per_tile, key_end_of(a, stretch_end - 1));
   unit.g = number / tiles;
   const int first = first_where(stretch.query_begin, stretch_end, [&](int t) { return key_end_of(a, t) > tile.begin; });
   unit.query_end = first_where(first, stretch_end, [&](int t) { return a.key_begin_T[t] >= unit.key_end; });
@@ -51,20 +50,15 @@ __device__ bool next_key_unit(const AttendBackwardArgs<T>& a, int& shared_slot, 
   return true;
 }
 
-/// A tile of queries [begin, end) of one head, keys counted from row `origin`.
-struct QueryUnit {
-  int begin, end, origin, head;
-};
+/// The next tile of keys; false when none is left. Every thread of the block calls.
+template <int kQueries, class T>
+__device__ bool next_key_unit(const AttendBackwardArgs<T>& a, int& shared_slot, KeyUnit& unit) {
+  return key_unit<kQueries>(a, take_unit(a.tiles.counts + TileLists::kNextUnit, shared_slot), unit);
+}
 
 template <class T>
 __device__ bool next_query_unit(const AttendBackwardArgs<T>& a, int& shared_slot, QueryUnit& unit) {
-  const int tiles = a.tiles.counts[TileLists::kQueryTiles];
-  const int number = take_unit(a.tiles.counts + TileLists::kNextUnitOfQueries, shared_slot);
-  if (number / tiles >= a.num_heads) return false;
-  const int index = tiles - 1 - number % tiles;
-  unit = {a.tiles.query_tiles[index].begin, a.tiles.query_tiles[index + 1].begin, a.tiles.query_tiles[index].origin,
-          number / tiles};
-  return true;
+  return query_unit(a.tiles, a.num_heads, take_unit(a.tiles.counts + TileLists::kNextUnitOfQueries, shared_slot), unit);
 }
 
 __device__ inline float widened(bf16 value) { return to_float(value); }

@@ -4,6 +4,7 @@
 // of a value head.
 #pragma once
 
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
@@ -27,11 +28,11 @@ struct QueryTile {
 struct Stretch {
   int query_begin, origin;
 };
-/// Keys [begin, begin + kKeysOfTile) as far as the stretch's.
+/// Keys [begin, begin + keys of a tile) as far as the stretch's.
 struct KeyTile {
   int begin, stretch;
 };
-inline constexpr int kKeysOfTile = 64;
+inline constexpr int kKeysOfTile = 64;  ///< where nothing else is asked for
 
 /// What find_tiles leaves on the device. Each list has one entry more than its count: the end.
 struct TileLists {
@@ -39,7 +40,7 @@ struct TileLists {
   int* counts = nullptr;             ///< [kNumCounts]; the next units are zero
   QueryTile* query_tiles = nullptr;  ///< [T + 1]
   Stretch* stretches = nullptr;      ///< [T + 1]
-  KeyTile* key_tiles = nullptr;      ///< [T + keys / kKeysOfTile + 1]; null: not wanted
+  KeyTile* key_tiles = nullptr;      ///< [T + keys / keys of a tile + 1]; null: not wanted
 };
 
 /// What to cut into tiles: stretches of key ranges, or (slots given) runs of neighbouring rows of one slot.
@@ -50,6 +51,7 @@ struct TileRequest {
   int pages_per_slot = 0;
   int rows = 0;
   int rows_per_tile = 0;
+  int keys_per_tile = kKeysOfTile;
 };
 
 template <class T>
@@ -97,7 +99,7 @@ struct AttendBackwardArgs {
   const std::int32_t* key_begin_T = nullptr;
   const std::int32_t* key_end_T = nullptr;
   TileLists tiles;
-  int num_tokens = 0;
+  int num_tokens = 0, keys_per_tile = kKeysOfTile;
   int num_heads = 0, num_kv_heads = 0, qk_dim = 0, v_dim = 0;
   Acc scale = 0;
   bool whole_vectors = false;
@@ -139,6 +141,19 @@ cudaError_t launch_merge_splits(const AttendArgs<bf16>& args, int rows, cudaStre
 cudaError_t launch_merge_splits(const AttendArgs<float>& args, int rows, cudaStream_t stream);
 cudaError_t launch_merge_splits(const AttendArgs<double>& args, int rows, cudaStream_t stream);
 
+/// The same on Hopper (compute capability 9.0), for bf16 of whole vectors and keys that follow each other; operands are
+/// described to the copy engine (tile_copy.cuh) as [rows, heads, width].
+struct TiledAttend {
+  AttendArgs<bf16> args;
+  CUtensorMap q, k, v;  ///< boxes of one head: `rows` queries, `keys` keys and values
+};
+/// Rows of the boxes: queries of a tile, keys that come by together; 0: no kernel holds the widths.
+struct TiledShape {
+  int rows = 0, keys = 0;
+};
+TiledShape tiled_attend_shape(int qk_dim, int v_dim);
+cudaError_t launch_tiled_attend(const TiledAttend& args, int blocks, cudaStream_t stream);
+
 /// The two passes of the backward: by tiles of keys (dk, dv) and by tiles of queries (dq).
 struct BackwardLaunch {
   TileLaunch keys, queries;
@@ -146,6 +161,14 @@ struct BackwardLaunch {
 BackwardLaunch attend_backward_launch_bf16(int qk_dim, int v_dim);
 BackwardLaunch attend_backward_launch_f32(int qk_dim, int v_dim);
 BackwardLaunch attend_backward_launch_f64(int qk_dim, int v_dim);
+/// The backward on Hopper, as TiledAttend. Boxes of `rows` own a block, those of `keys` come by.
+struct TiledAttendBackward {
+  AttendBackwardArgs<bf16> args;  ///< keys_per_tile: TiledShape::rows
+  CUtensorMap k_own, v_own, q_turn, d_o_turn, q_own, d_o_own, k_turn, v_turn;
+};
+TiledShape tiled_attend_backward_shape(int qk_dim, int v_dim);
+cudaError_t launch_tiled_attend_backward(const TiledAttendBackward& args, int blocks, cudaStream_t stream);
+
 cudaError_t launch_attend_backward(const AttendBackwardArgs<bf16>& args, int processors, cudaStream_t stream);
 cudaError_t launch_attend_backward(const AttendBackwardArgs<float>& args, int processors, cudaStream_t stream);
 cudaError_t launch_attend_backward(const AttendBackwardArgs<double>& args, int processors, cudaStream_t stream);

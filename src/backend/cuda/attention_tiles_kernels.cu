@@ -84,10 +84,10 @@ __global__ void __launch_bounds__(kThreads) find_tiles_kernel(TileRequest reques
     if (s < num_stretches) {
       origin = lists.stretches[s].origin;
       const int keys = key_end_of(request, lists.stretches[s + 1].query_begin - 1) - origin;
-      count = (keys + kKeysOfTile - 1) / kKeysOfTile;
+      count = (keys + request.keys_per_tile - 1) / request.keys_per_tile;
     }
     const int end = num_key_tiles + scan_block<Sum>(count, scratch);
-    for (int i = 0; i < count; ++i) lists.key_tiles[end - count + i] = {origin + i * kKeysOfTile, s};
+    for (int i = 0; i < count; ++i) lists.key_tiles[end - count + i] = {origin + i * request.keys_per_tile, s};
     if (thread == kThreads - 1) last[0] = end;
     __syncthreads();
     num_key_tiles = last[0];

@@ -42,6 +42,21 @@ __device__ bool next_unit(const AttendArgs<T>& a, int& shared_slot, Unit& unit) 
   return true;
 }
 
+/// A tile of queries [begin, end) of one head, keys counted from row `origin`.
+struct QueryUnit {
+  int begin, end, origin, head;
+};
+
+/// Tile of queries `number`; false when there are not so many. Long tiles (late rows) come first.
+__device__ inline bool query_unit(const TileLists& lists, int num_heads, int number, QueryUnit& unit) {
+  const int tiles = lists.counts[TileLists::kQueryTiles];
+  if (tiles == 0 || number / tiles >= num_heads) return false;
+  const int index = tiles - 1 - number % tiles;
+  unit = {lists.query_tiles[index].begin, lists.query_tiles[index + 1].begin, lists.query_tiles[index].origin,
+          number / tiles};
+  return true;
+}
+
 /// One row of a unit: its element in [T, H], -1 where the tile has no such row, and the keys [lo, hi) that it sees,
 /// counted from the origin.
 struct UnitRow {

@@ -60,12 +60,12 @@ std::unique_ptr<Graphs> CudaBackend::make_graphs(Stream& stream) {
 void CudaBackend::gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b,
                        bool accumulate, Stream& stream) {
   MatrixProducts& products = state_->products.try_emplace(&stream, state_->device).first->second;
-  products.gemm(c, a, transpose_a, b, transpose_b, accumulate, stream);
+  products.gemm(c, a, transpose_a, b, transpose_b, accumulate, rows_alike(), stream);
 }
 
 void CudaBackend::gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate, Stream& stream) {
   MatrixProducts& products = state_->products.try_emplace(&stream, state_->device).first->second;
-  cuda::gemm_fp8(y_MN, a_MK, b_NK, accumulate, products, stream);
+  cuda::gemm_fp8(y_MN, a_MK, b_NK, accumulate, rows_alike(), products, stream);
 }
 
 void CudaBackend::grouped_gemm(Tensor y_RO, const Tensor& x_RI, const Tensor& w_EOI, const Tensor& offsets_E1,
@@ -86,7 +86,7 @@ void CudaBackend::grouped_gemm_backward_weight(Tensor dw_EOI, const Tensor& dy_R
 void CudaBackend::attention_forward(Tensor o, Tensor lse_TH, const Tensor& q, const Tensor& k, const Tensor& v,
                                     const Tensor& key_begin_T, const Tensor& key_end_T, const AttentionArgs& args,
                                     Stream& stream) {
-  cuda::attention_forward(o, lse_TH, q, k, v, key_begin_T, key_end_T, args, arena(), stream);
+  cuda::attention_forward(o, lse_TH, q, k, v, key_begin_T, key_end_T, args, rows_alike(), arena(), stream);
 }
 
 void CudaBackend::attention_backward(Tensor dq, Tensor dk, Tensor dv, const Tensor& d_o, const Tensor& q,

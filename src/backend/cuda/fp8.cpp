@@ -6,6 +6,7 @@
 #include "src/backend/cuda/call.hpp"
 #include "src/backend/cuda/cuda_backend.hpp"
 #include "src/backend/cuda/fp8_kernels.cuh"
+#include "src/backend/cuda/grouped_product.hpp"
 #include "src/backend/cuda/operands.hpp"
 
 namespace athanor::cuda {
@@ -39,20 +40,26 @@ Fp8GroupedProduct product_of(const char* op, const Tensor& y, const Fp8Matrix& a
   return p;
 }
 
-void run(const Fp8GroupedProduct& p, DType out, const Call& call) {
-  call.check(launch_fp8_product(p, out, processors_of(call.device()), call.stream()));
+void run(Fp8GroupedProduct p, DType out, const Call& call) {
+  const int processors = processors_of(call.device());
+  p.product.whole_c = has_whole_c(p.product, out);
+  if (capability_of(call.device()) == 90 && p.product.depth > 0)
+    call.check(launch_tiled_fp8_product({tiled_product(p.product, 1, kTiledRows), p.a_scales, p.b_scales}, out,
+                                        processors, call.stream()));
+  else
+    call.check(launch_fp8_product(p, out, processors, call.stream()));
 }
 
 }  // namespace
 
-void gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate, MatrixProducts& products,
-              Stream& stream) {
+void gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate, bool rows_alike,
+              MatrixProducts& products, Stream& stream) {
   const char* op = "gemm_fp8";
   require_fp8_product(op, y_MN, a_MK, b_NK, Tensor{});
   require_countable(op, {y_MN, a_MK.values, b_NK.values});
   const Call call(op, stream, {y_MN, a_MK.values, a_MK.scales, b_NK.values, b_NK.scales});
   require_fp8_units(op, call.device());
-  if (y_MN.numel() == 0 || products.gemm_fp8(y_MN, a_MK, b_NK, accumulate, call)) return;
+  if (y_MN.numel() == 0 || (!rows_alike && products.gemm_fp8(y_MN, a_MK, b_NK, accumulate, call))) return;
   Fp8GroupedProduct p = product_of(op, y_MN, a_MK, b_NK);
   p.product.accumulate = accumulate;
   run(p, y_MN.dtype(), call);

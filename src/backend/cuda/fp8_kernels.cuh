@@ -18,6 +18,12 @@ struct Fp8GroupedProduct {
   Fp8Scales a_scales, b_scales;
 };
 cudaError_t launch_fp8_product(const Fp8GroupedProduct& product, DType out, int processors, cudaStream_t stream);
+/// The same on Hopper (compute capability 9.0): boxes of 128 bytes by kTiledRows rows of both.
+struct TiledFp8Product {
+  TiledProduct tiled;
+  Fp8Scales a_scales, b_scales;
+};
+cudaError_t launch_tiled_fp8_product(const TiledFp8Product& product, DType out, int processors, cudaStream_t stream);
 
 /// x [rows, columns], f32 or bf16.
 cudaError_t launch_quantize_fp8_rows(std::uint8_t* values, float* scales, const void* x, DType dtype, std::int64_t rows,

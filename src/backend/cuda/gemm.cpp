@@ -19,7 +19,10 @@ std::uint32_t alignment_of(const Tensor& tensor) {
 MatrixProducts::MatrixProducts(int device) : device_(device), library_(device) {}
 
 void MatrixProducts::gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b,
-                          bool accumulate, Stream& stream) {
+                          bool accumulate, bool rows_alike, Stream& stream) {
+  // What every row of a matrix of whole vectors has, wherever it stands.
+  constexpr std::uint32_t kAlignmentOfRows = 16;
+  rows_alike = rows_alike && transpose_a == Transpose::no;
   const std::int64_t a_rows = a.shape().flat_rows(), a_columns = a.shape().back();
   const std::int64_t b_rows = b.shape().flat_rows(), b_columns = b.shape().back();
   const Product product{.m = transpose_a == Transpose::yes ? a_columns : a_rows,
@@ -29,7 +32,9 @@ void MatrixProducts::gemm(Tensor c, const Tensor& a, Transpose transpose_a, cons
                         .transpose_b = transpose_b,
                         .in = a.dtype(),
                         .out = c.dtype(),
-                        .alignment = std::min({alignment_of(a), alignment_of(b), alignment_of(c)})};
+                        .alignment = std::min({alignment_of(a), alignment_of(b), alignment_of(c),
+                                               rows_alike ? kAlignmentOfRows : ~std::uint32_t{0}}),
+                        .rows_alike = rows_alike};
   const auto operands = [&] { return a.to_string() + " and " + b.to_string() + " into " + c.to_string(); };
   if ((transpose_b == Transpose::yes ? b_columns : b_rows) != product.k || c.shape().flat_rows() != product.m ||
       c.shape().back() != product.n)

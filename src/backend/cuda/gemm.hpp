@@ -14,9 +14,10 @@ class MatrixProducts {
   explicit MatrixProducts(int device);
 
   /// Backend::gemm: c = op(a) * op(b) (+ c when accumulate). a, b of one type f32, bf16 or f64; c of that type, or f32
-  /// for bf16. @throws Error when shapes or types do not fit, or no algorithm exists.
+  /// for bf16. @param rows_alike  Backend::keep_rows_alike. @throws Error when shapes or types do not fit, or no
+  /// algorithm exists.
   void gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, bool accumulate,
-            Stream& stream);
+            bool rows_alike, Stream& stream);
 
   /// Backend::gemm_fp8 through cuBLAS, where it has the product. @returns whether it has.
   bool gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate, const Call& call);

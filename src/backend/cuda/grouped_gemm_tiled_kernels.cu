@@ -1,16 +1,13 @@
 // Grouped products of bf16 on Hopper: the copy engine brings tiles of a and b, one warp asking for them ahead of two
 // warpgroups that multiply, 64 rows each by 128 or 256 columns. Law: where the depth of a group ends inside a tile, the
 // rows of the next group behind it are made zero before the product reads them.
-#include "src/backend/cuda/grouped_tiles.cuh"
+#include "src/backend/cuda/grouped_tiled.cuh"
 #include "src/backend/cuda/launch.cuh"
-#include "src/backend/cuda/wgmma.cuh"
 
 namespace athanor::cuda {
 namespace {
 
-constexpr int kWarpgroup = 128, kThreads = 3 * kWarpgroup;  ///< one brings, two multiply
-constexpr int kMultiplyingWarps = 8;
-constexpr int kRows = kTiledRows, kRowsOfWarpgroup = 64;
+constexpr int kRows = kTiledRows;
 constexpr int kBoxBytes = kTileRowBytes * kTiledDepth;  ///< 64 elements by 64 rows
 
 template <int kColumns>
@@ -79,65 +76,6 @@ __device__ void bring(const TiledProduct& q, Walk& walk, unsigned char* memory, 
   }
 }
 
-/// Four neighbouring pairs of columns [8 n + 2 i, + 2) of one row, n = 0 .. 3, held by lanes i of a quad, turned round:
-/// afterwards lane i holds columns [8 i, 8 i + 8).
-__device__ inline void turn_quad(Pair (&p)[4]) {
-  const bool odd = (lane_id() & 1U) != 0, upper = (lane_id() & 2U) != 0;
-  const auto swap = [](Pair& mine_if_even, Pair& mine_if_odd, bool is_odd, int by) {
-    const Pair got = __shfl_xor_sync(0xffffffffU, is_odd ? mine_if_even : mine_if_odd, by);
-    (is_odd ? mine_if_even : mine_if_odd) = got;
-  };
-  swap(p[0], p[1], odd, 1);
-  swap(p[2], p[3], odd, 1);
-  swap(p[0], p[2], upper, 2);
-  swap(p[1], p[3], upper, 2);
-}
-
-/// Sums of a warpgroup to c; first_row: of the thread.
-template <class Out, int kSums>
-__device__ void write(const float (&sums)[kSums], const GroupedProduct& p, Out* c, int first_row, int rows,
-                      int first_column) {
-  const int lane = static_cast<int>(lane_id());
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = first_row + 8 * half;
-    Out* const to = c + static_cast<std::int64_t>(row) * p.c_stride + first_column;
-    const int columns = row < rows ? p.columns - first_column : 0;
-    if constexpr (sizeof(Out) == 2) {
-      if (p.whole_c) {
-#pragma unroll
-        for (int n = 0; n < kSums / 4; n += 4) {
-          Pair pairs[4];
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            // What c holds is added in f32: the old pair is read where it lies.
-            float low = sums[4 * (n + i) + 2 * half], high = sums[4 * (n + i) + 2 * half + 1];
-            const int column = 8 * (n + i) + 2 * (lane % 4);
-            if (p.accumulate && column < columns) {
-              const Pair old = *reinterpret_cast<const Pair*>(to + column);
-              low += __uint_as_float(old << 16);
-              high += __uint_as_float(old & 0xffff0000U);
-            }
-            pairs[i] = pack_bf16(low, high);
-          }
-          turn_quad(pairs);
-          const int column = 8 * (n + lane % 4);
-          if (column < columns)
-            *reinterpret_cast<uint4*>(to + column) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
-        }
-        continue;
-      }
-    }
-#pragma unroll
-    for (int n = 0; n < kSums / 4; ++n)
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int column = 8 * n + 2 * (lane % 4) + i;
-        if (column < columns) put(to[column], sums[4 * n + 2 * half + i], p.accumulate);
-      }
-  }
-}
-
 template <class Out, bool kAByDepth, bool kBByDepth, int kColumns, class Walk, class Tile>
 __device__ void multiply(const GroupedProduct& p, Walk& walk, unsigned char* memory,
                          Ring<Stages<kColumns>::kCount>& ring, int warpgroup) {
@@ -145,7 +83,7 @@ __device__ void multiply(const GroupedProduct& p, Walk& walk, unsigned char* mem
   using Product = WarpgroupProduct<kColumns>;
   constexpr int kStepOfA = kAByDepth ? kDepthStepByDepth : kDepthStepByEdge;
   constexpr int kStepOfB = kBByDepth ? kDepthStepByDepth : kDepthStepByEdge;
-  const int lane = static_cast<int>(lane_id()), warp = static_cast<int>(threadIdx.x) / 32 % 4;
+  const int lane = static_cast<int>(lane_id());
   Stage<S::kCount> stage;
   Tile tile{};
   while (walk.next(tile)) {
@@ -179,13 +117,13 @@ __device__ void multiply(const GroupedProduct& p, Walk& walk, unsigned char* mem
     }
     products_wait<0>();
     if (steps > 0 && lane == 0) barrier_arrive(ring.empty[read]);
-    write<Out>(sums, p, tile.c, tile.first_row + warpgroup * kRowsOfWarpgroup + warp * 16 + lane / 4, tile.rows,
-               tile.first_column);
+    write_sums<Out>(sums, p, tile.c, tile.first_row + warpgroup * kRowsOfWarpgroup + row_of_sums(), tile.rows,
+                    tile.first_column);
   }
 }
 
 template <class Out, bool kAByDepth, bool kBByDepth, int kColumns>
-__global__ void __launch_bounds__(kThreads, 1) product_kernel(const __grid_constant__ TiledProduct q) {
+__global__ void __launch_bounds__(kTiledThreads, 1) product_kernel(const __grid_constant__ TiledProduct q) {
   using S = Stages<kColumns>;
   using Tile = ProductTile<bf16, Out>;
   using Walk = TileWalk<bf16, Out, kRows, kColumns>;
@@ -204,10 +142,10 @@ __global__ void __launch_bounds__(kThreads, 1) product_kernel(const __grid_const
   Walk walk(q.product);
   const int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroup;
   if (warpgroup == 0) {
-    release_registers<40>();
+    release_registers<kRegistersToBring>();
     if (threadIdx.x < 32) bring<kAByDepth, kBByDepth, kColumns, Walk, Tile>(q, walk, memory, ring);
   } else {
-    claim_registers<232>();
+    claim_registers<kRegistersToMultiply>();
     multiply<Out, kAByDepth, kBByDepth, kColumns, Walk, Tile>(q.product, walk, memory, ring, warpgroup - 1);
   }
 }
@@ -216,7 +154,7 @@ template <class Out, bool kAByDepth, bool kBByDepth, int kColumns>
 cudaError_t launch_as(const TiledProduct& q, int processors, cudaStream_t stream) {
   const std::int64_t tiles = tiles_of(q.product, kRows, kColumns);
   return launch(product_kernel<Out, kAByDepth, kBByDepth, kColumns>,
-                LaunchShape{dim3(static_cast<unsigned>(tiles < processors ? tiles : processors)), dim3(kThreads),
+                LaunchShape{dim3(static_cast<unsigned>(tiles < processors ? tiles : processors)), dim3(kTiledThreads),
                             Stages<kColumns>::kSharedBytes},
                 stream, q);
 }

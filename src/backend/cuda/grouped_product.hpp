@@ -10,7 +10,11 @@ namespace athanor::cuda {
 /// of mma.cuh. @throws Error naming the operation where the runtime refuses the launch.
 void run_grouped_product(GroupedProduct product, DType in, DType out, const Call& call);
 
-/// Operands of `element_bytes` described for tiles of 128 bytes of depth. Rows and groups are those of `product`.
-TiledProduct tiled_product(const GroupedProduct& product, int element_bytes);
+/// Operands of `element_bytes` described for tiles of 128 bytes of depth and `columns` columns. Rows and groups are
+/// those of `product`; its depth is above 0.
+TiledProduct tiled_product(const GroupedProduct& product, int element_bytes, int columns);
+
+/// GroupedProduct::whole_c.
+bool has_whole_c(const GroupedProduct& product, DType out);
 
 }  // namespace athanor::cuda

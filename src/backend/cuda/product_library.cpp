@@ -67,7 +67,8 @@ struct Hash {
          {key.m, key.n, key.k,
           static_cast<std::int64_t>(key.transpose_a) | static_cast<std::int64_t>(key.transpose_b) << 1 |
               static_cast<std::int64_t>(key.in) << 2 | static_cast<std::int64_t>(key.out) << 6 |
-              static_cast<std::int64_t>(key.alignment) << 10 | static_cast<std::int64_t>(key.b_tiles) << 20}) {
+              static_cast<std::int64_t>(key.alignment) << 10 | static_cast<std::int64_t>(key.b_tiles) << 20 |
+              static_cast<std::int64_t>(key.rows_alike) << 24}) {
       hash = (hash ^ static_cast<std::uint64_t>(value)) * 0xff51afd7ed558ccdU;
       hash ^= hash >> 32;
     }
@@ -159,13 +160,23 @@ const Plan& ProductLibrary::State::look_up(const Product& key) {
   for (const auto attribute : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
                                CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
     prefer(attribute, key.alignment);
+  // An algorithm without a reduction over blocks sums an element in the order of its tile's steps, which m leaves
+  // alone.
+  const std::int64_t rows = key.rows_alike ? kRowsAlike : key.m;
+  const Layout asked_a =
+                   key.transpose_a == Transpose::yes ? layout_of(key.in, key.k, rows) : layout_of(key.in, rows, key.k),
+               asked_c = layout_of(key.out, rows, key.n);
   cublasLtMatmulHeuristicResult_t result{};
   int found = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_, description, plan->b.get(), plan->a.get(),
-                                                               plan->c.get(), plan->c.get(), raw, 1, &result, &found);
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_, description, plan->b.get(), asked_a.get(),
+                                                               asked_c.get(), asked_c.get(), raw, 1, &result, &found);
   if (status != CUBLAS_STATUS_NOT_SUPPORTED) check(status, text_of(key));
   plan->exists = status == CUBLAS_STATUS_SUCCESS && found > 0;
   plan->algorithm = result.algo;
+  if (plan->exists && key.rows_alike)
+    plan->exists = cublasLtMatmulAlgoCheck(handle_, description, plan->b.get(), plan->a.get(), plan->c.get(),
+                                           plan->c.get(), &plan->algorithm, &result) == CUBLAS_STATUS_SUCCESS &&
+                   result.workspaceSize <= kWorkspaceBytes;
   return *plans_.emplace(key, std::move(plan)).first->second;
 }
 

@@ -10,6 +10,9 @@
 
 namespace athanor::cuda {
 
+inline constexpr std::int64_t kRowsAlike =
+    4096;  ///< of a training step rather than of decoding, which waits for memory
+
 /// Row-major [m, k] times [k, n], either stored the other way round.
 struct Product {
   std::int64_t m, n, k;  ///< all above 0
@@ -17,6 +20,9 @@ struct Product {
   DType in, out;                      ///< in: f32, bf16 or f64; out: in, or f32 for bf16. u8: FP8 into bf16 or f32
   std::uint32_t alignment;            ///< bytes, of the least aligned operand
   Fp8Tiles b_tiles = Fp8Tiles::rows;  ///< of FP8, whose a is by rows
+  /// The algorithm is the one for kRowsAlike rows, whatever m is: a row of c then has the same bits in products of any
+  /// m. Where a is not transposed.
+  bool rows_alike = false;
   bool operator==(const Product&) const = default;
 };
 

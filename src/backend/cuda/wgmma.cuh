@@ -12,6 +12,11 @@
 
 namespace athanor::cuda {
 
+inline constexpr int kWarpgroup = 128, kRowsOfWarpgroup = 64;
+/// Threads of a block of three warpgroups, one to bring tiles and two to multiply; and the warps of these.
+inline constexpr int kTiledThreads = 3 * kWarpgroup, kMultiplyingWarps = 8;
+/// Registers of a thread where, of three warpgroups of a block, one brings tiles and two multiply.
+inline constexpr int kRegistersToBring = 40, kRegistersToMultiply = 232;
 inline constexpr int kTileRowBytes = 128;             ///< of a tile in shared memory
 inline constexpr int kTileRowsOfSwizzle = 8;          ///< rows after which the swizzling comes again
 inline constexpr int kTileWidth = kTileRowBytes / 2;  ///< bf16 of a row
@@ -153,5 +158,24 @@ struct WarpgroupProduct {
   }
 };
 #endif
+
+/// The first of the thread's two rows of sums in its warpgroup; the other is 8 below.
+__device__ inline int row_of_sums() {
+  return static_cast<int>(threadIdx.x) / 32 % 4 * 16 + static_cast<int>(lane_id()) / 4;
+}
+
+/// Four neighbouring pairs of columns [8 n + 2 i, + 2) of one row, n = 0 .. 3, held by lanes i of a quad, turned round:
+/// afterwards lane i holds columns [8 i, 8 i + 8).
+__device__ inline void turn_quad(Pair (&p)[4]) {
+  const bool odd = (lane_id() & 1U) != 0, upper = (lane_id() & 2U) != 0;
+  const auto swap = [](Pair& mine_if_even, Pair& mine_if_odd, bool is_odd, int by) {
+    const Pair got = __shfl_xor_sync(0xffffffffU, is_odd ? mine_if_even : mine_if_odd, by);
+    (is_odd ? mine_if_even : mine_if_odd) = got;
+  };
+  swap(p[0], p[1], odd, 1);
+  swap(p[2], p[3], odd, 1);
+  swap(p[0], p[2], upper, 2);
+  swap(p[1], p[3], upper, 2);
+}
 
 }  // namespace athanor::cuda

@@ -28,8 +28,9 @@ class PageTable {
 };
 
 // Promise: reading keys and values from a cache, many rows of a slot at once (prefill) or one row a slot (decode),
-// gives the bits of the training forward, wherever the pages lie and whatever their size.
+// gives the bits of the training forward while rows are kept alike, wherever the pages lie and whatever their size.
 TEST_P(AttentionCachedTest, CachedHasTheBitsOfTheForward) {
+  EXPECT_FALSE(ops_->keep_rows_alike(true));
   for (const Case& c : {Case{{150}, 4, 2, 24, 16}, {{70}, 2, 2, 17, 9}, {{97}, 12, 1, 32, 40}, {{129}, 2, 2, 48, 31}}) {
     const Inputs in = inputs(c);
     const Values wanted = run(c, in).o;

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cmath>
+#include <ostream>
 #include <vector>
 
 #include "src/backend/cuda/attention.hpp"
@@ -22,14 +23,16 @@ using Ids = std::vector<std::int32_t>;
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-class CudaAttentionTest : public testing::TestWithParam<DType> {
+template <class Param>
+class CudaAttentionTestBase : public testing::TestWithParam<Param> {
  protected:
+  explicit CudaAttentionTestBase(DType dtype) : dtype_(dtype) {}
   Tensor empty(const Shape& shape, DType dtype) { return ops_.empty(shape, dtype); }
   Tensor random(const Shape& shape, std::uint64_t stream, Values& held) {
     const Philox random(5, RandomPurpose::test, stream);
     Values values(at(shape.numel()));
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = 2 * random.uniform(i) - 1;
-    Tensor wide = empty(shape, DType::f64), tensor = empty(shape, GetParam());
+    Tensor wide = empty(shape, DType::f64), tensor = empty(shape, dtype_);
     ops_.upload(wide, std::as_bytes(std::span(values)), stream_);
     ops_.copy(tensor, wide, stream_);
     held = read(tensor);
@@ -49,11 +52,17 @@ class CudaAttentionTest : public testing::TestWithParam<DType> {
     return values;
   }
   /// bf16 keeps 8 bits of inputs, weights and results; f32 sums of some thousand terms about 18.
-  double bound() const { return GetParam() == DType::f64 ? 1e-12 : GetParam() == DType::f32 ? 1e-5 : 1e-2; }
+  double bound() const { return dtype_ == DType::f64 ? 1e-12 : dtype_ == DType::f32 ? 1e-5 : 1e-2; }
 
+  const DType dtype_;
   cuda::CudaBackend ops_{0};
   Arena& arena_ = ops_.arena();
   cuda::CudaStream stream_{0};
+};
+
+class CudaAttentionTest : public CudaAttentionTestBase<DType> {
+ protected:
+  CudaAttentionTest() : CudaAttentionTestBase(GetParam()) {}
 };
 
 struct Reference {
@@ -122,7 +131,7 @@ TEST_P(CudaAttentionTest, LongRowsHaveTheSameBitsWalkedAndCut) {
   Tensor o = empty({rows, 2 * 6}, GetParam()), lse = empty({rows, 2}, accumulation_dtype(GetParam()));
   const Reference wanted = reference(q, k, v, Values(at(o.numel())), begin, end, args);
 
-  cuda::attention_forward(o, lse, q_T, k_T, v_T, ids(begin), ids(end), args, arena_, stream_);
+  cuda::attention_forward(o, lse, q_T, k_T, v_T, ids(begin), ids(end), args, true, arena_, stream_);
   const Values walked = read(o);
   expect_near(walked, wanted.o, bound(), "o");
   expect_near(read(lse), wanted.lse, bound(), "lse");
@@ -151,7 +160,7 @@ TEST_P(CudaAttentionTest, ExplicitRangesForwardAndBackward) {
   Tensor dq = empty(q_T.shape(), GetParam()), dk = empty(k_T.shape(), GetParam()), dv = empty(v_T.shape(), GetParam());
   const Reference wanted = reference(q, k, v, d_o, begin, end, args);
 
-  cuda::attention_forward(o, lse, q_T, k_T, v_T, ids(begin), ids(end), args, arena_, stream_);
+  cuda::attention_forward(o, lse, q_T, k_T, v_T, ids(begin), ids(end), args, false, arena_, stream_);
   cuda::attention_backward(dq, dk, dv, do_T, q_T, k_T, v_T, o, lse, ids(begin), ids(end), args, arena_, stream_);
 
   expect_near(read(o), wanted.o, bound(), "o");
@@ -181,6 +190,74 @@ TEST_P(CudaAttentionTest, AbsorbedWidths) {
 
   expect_near(read(o), wanted.o, bound(), "o");
 }
+
+struct Widths {
+  AttentionArgs args;
+  bool ranges;  ///< explicit ranges; else documents
+  const char* name;
+  friend std::ostream& operator<<(std::ostream& to, const Widths& one) { return to << one.name; }
+};
+
+/// bf16 of whole vectors: on Hopper its own kernels, elsewhere (ATHANOR_EMULATION_CAPABILITY=8) those of every GPU.
+class CudaAttentionWidthsTest : public CudaAttentionTestBase<Widths> {
+ protected:
+  CudaAttentionWidthsTest() : CudaAttentionTestBase(DType::bf16) {}
+};
+
+// Promise: every shape of kernel agrees with the formula, over documents shorter and longer than tiles and over ranges
+// that end inside them; rows of a document have the same bits alone as among others.
+TEST_P(CudaAttentionWidthsTest, ForwardAndBackward) {
+  const AttentionArgs& args = GetParam().args;
+  Ids begin, end;
+  std::int64_t keys = 0;
+  if (GetParam().ranges) {
+    for (int t = 0; t < 140; ++t) begin.push_back(3 + t / 4), end.push_back(20 + 2 * t);
+    for (int t = 0; t < 30; ++t) begin.push_back(320 + t), end.push_back(360 + 2 * t);
+    keys = 425;
+  } else {
+    for (const auto& [first, last] : {std::array{0, 5}, {5, 134}, {134, 300}})
+      for (int t = first; t < last; ++t) begin.push_back(first), end.push_back(t + 1);
+    keys = std::ssize(begin);
+  }
+  const std::int64_t rows = std::ssize(begin), q_width = args.num_heads * args.qk_dim,
+                     v_width = args.num_kv_heads * args.v_dim;
+  Values q, k, v, d_o;
+  const Tensor q_T = random({rows, q_width}, 1, q), k_T = random({keys, args.num_kv_heads * args.qk_dim}, 2, k),
+               v_T = random({keys, v_width}, 3, v), do_T = random({rows, args.num_heads * args.v_dim}, 4, d_o);
+  Tensor o = empty(do_T.shape(), DType::bf16), lse = empty({rows, args.num_heads}, DType::f32);
+  Tensor dq = empty(q_T.shape(), DType::bf16), dk = empty(k_T.shape(), DType::bf16),
+         dv = empty(v_T.shape(), DType::bf16);
+  const Reference wanted = reference(q, k, v, d_o, begin, end, args);
+  const Tensor ends = GetParam().ranges ? ids(end) : Tensor{};
+
+  cuda::attention_forward(o, lse, q_T, k_T, v_T, ids(begin), ends, args, false, arena_, stream_);
+  cuda::attention_backward(dq, dk, dv, do_T, q_T, k_T, v_T, o, lse, ids(begin), ends, args, arena_, stream_);
+
+  expect_near(read(o), wanted.o, bound(), "o");
+  expect_near(read(lse), wanted.lse, bound(), "lse");
+  expect_near(read(dq), wanted.dq, bound(), "dq");
+  expect_near(read(dk), wanted.dk, bound(), "dk");
+  expect_near(read(dv), wanted.dv, bound(), "dv");
+
+  if (GetParam().ranges) return;
+  const std::int64_t first = 134;
+  Tensor alone = empty(do_T.rows(first, rows).shape(), DType::bf16),
+         lse_alone = empty({rows - first, args.num_heads}, DType::f32);
+  const Ids zeros(at(rows - first));
+  cuda::attention_forward(alone, lse_alone, q_T.rows(first, rows), k_T.rows(first, rows), v_T.rows(first, rows),
+                          ids(zeros), {}, args, false, arena_, stream_);
+  EXPECT_EQ(read(alone), read(o.rows(first, rows)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Widths, CudaAttentionWidthsTest,
+                         testing::Values(Widths{{2, 2, 64, 64, 0.125}, false, "64_64"},
+                                         Widths{{3, 1, 40, 24, 0.2}, true, "40_24_ranges"},
+                                         Widths{{2, 1, 128, 128, 0.09}, false, "128_128"},
+                                         Widths{{2, 1, 128, 128, 0.09}, true, "128_128_ranges"},
+                                         Widths{{2, 2, 192, 128, 0.07}, false, "192_128"},
+                                         Widths{{1, 1, 192, 128, 0.07}, true, "192_128_ranges"},
+                                         Widths{{1, 1, 256, 256, 0.06}, false, "256_256"}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 INSTANTIATE_TEST_SUITE_P(Types, CudaAttentionTest, testing::Values(DType::f64, DType::f32, DType::bf16),
                          [](const auto& info) { return std::string(to_string(info.param)); });
@@ -214,7 +291,7 @@ TEST(CudaAttentionLaunch, ShapesFitTheDevice) {
   const Tensor q(arena.allocate(2 * 300 * 4), 0, {4, 300}, DType::bf16, Device{Device::Kind::cuda, 0});
   const Tensor lse(arena.allocate(16), 0, {4, 1}, DType::f32, Device{Device::Kind::cuda, 0});
   const Tensor begin(arena.allocate(16), 0, {4}, DType::i32, Device{Device::Kind::cuda, 0});
-  EXPECT_THROW(cuda::attention_forward(q, lse, q, q, q, begin, {}, {1, 1, 300, 300, 1.0}, arena, stream), Error);
+  EXPECT_THROW(cuda::attention_forward(q, lse, q, q, q, begin, {}, {1, 1, 300, 300, 1.0}, false, arena, stream), Error);
 }
 
 }  // namespace

@@ -129,7 +129,7 @@ TEST_F(CudaTest, ProductsAgreeWithTheReference) {
             Tensor c = upload(random((m + 1) * n, 3), {m + 1, n}, out).rows(1, m + 1);
             const std::vector<double> va = read(a), vb = read(b), before = read(c);
 
-            products.gemm(c, a, ta, b, tb, accumulate, *stream_);
+            products.gemm(c, a, ta, b, tb, accumulate, false, *stream_);
 
             const std::vector<double> found = read(c);
             // bf16 results round once (8 bits); f32 sums of k products of halves keep about 22 bits.
@@ -149,12 +149,30 @@ TEST_F(CudaTest, ProductsAgreeWithTheReference) {
           }
 }
 
+// Promise: rows kept alike have the same bits in a product of many rows and in one of few.
+TEST_F(CudaTest, RowsKeptAlike) {
+  cuda::MatrixProducts products(0);
+  const std::int64_t rows = 700, n = 320, k = 512;
+  for (const DType dtype : {DType::bf16, DType::f32})
+    for (const auto tb : {Transpose::no, Transpose::yes}) {
+      const Tensor a = upload(random(rows * k, 1), {rows, k}, dtype);
+      const Tensor b = upload(random(n * k, 2), tb == Transpose::yes ? Shape{n, k} : Shape{k, n}, dtype);
+      Tensor all = empty({rows, n}, dtype);
+      products.gemm(all, a, Transpose::no, b, tb, false, true, *stream_);
+      for (const auto& [first, end] : {std::pair<std::int64_t, std::int64_t>{3, 4}, {100, 133}, {0, 300}}) {
+        Tensor few = empty({end - first, n}, dtype);
+        products.gemm(few, a.rows(first, end), Transpose::no, b, tb, false, true, *stream_);
+        EXPECT_EQ(read(few), read(all.rows(first, end))) << to_string(dtype) << " rows " << first << " to " << end;
+      }
+    }
+}
+
 // Promise: what does not fit is refused with an Error.
 TEST_F(CudaTest, RefusesWhatDoesNotFit) {
   cuda::MatrixProducts products(0);
   const Tensor a = empty({4, 5}, DType::f32), b = empty({6, 4}, DType::f32);
   Tensor c = empty({4, 6}, DType::f32), narrow = empty({3}, DType::f32);
-  EXPECT_THROW(products.gemm(c, a, Transpose::no, b, Transpose::yes, false, *stream_), Error);
+  EXPECT_THROW(products.gemm(c, a, Transpose::no, b, Transpose::yes, false, false, *stream_), Error);
   EXPECT_THROW(ops_->copy(narrow, a, *stream_), Error);
   EXPECT_THROW(cuda::check(cudaErrorInvalidValue, "a test"), Error);
 }

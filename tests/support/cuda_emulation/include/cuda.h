@@ -2,6 +2,7 @@
 // Law: names and meanings are those of NVIDIA's header; values other than those here are refused.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 enum CUresult : int { CUDA_SUCCESS = 0, CUDA_ERROR_INVALID_VALUE = 1 };
