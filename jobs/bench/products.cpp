@@ -25,13 +25,16 @@ void OperationBench::fp8_products() {
   const Fp8Matrix turned_x = ops_.empty_fp8_columns(s_.T, s_.D, 1), turned_y = ops_.empty_fp8_columns(s_.T, s_.F, 1);
   ops_.fill_normal(y_TF, 1.0, 1, whole("bench.gpu", dtype_, y_TF.shape()), stream_);
   const auto made = [](const Fp8Matrix& matrix) { return matrix.values.bytes() + matrix.scales.bytes(); };
-  moves("fp8 of rows", x_TD.bytes() + made(x), [&] { ops_.quantize_fp8_rows(x, x_TD, stream_); });
+  moves("fp8 of rows", x_TD.bytes() + made(x), [&] { ops_.quantize_fp8_rows(x, x_TD, Fp8Scaling::exact, stream_); });
   moves("fp8 of columns", x_TD.bytes() + made(turned_x),
         [&] { ops_.quantize_fp8_columns(turned_x, x_TD, Tensor{}, stream_); });
   moves("fp8 of weights", w_FD.bytes() + made(w), [&] { ops_.quantize_fp8_blocks(w, w_FD, Transpose::no, stream_); });
   moves("fp8 of weights, turned", w_FD.bytes() + made(turned_w),
         [&] { ops_.quantize_fp8_blocks(turned_w, w_FD, Transpose::yes, stream_); });
-  ops_.quantize_fp8_rows(y, y_TF, stream_);
+  moves("fp8 of rows, turned", made(x) + made(turned_x),
+        [&] { ops_.retile_fp8_columns(turned_x, x, Tensor{}, stream_); });
+  moves("numbers of fp8", made(x) + x_TD.bytes(), [&] { ops_.dequantize_fp8_rows(x_TD, x, stream_); });
+  ops_.quantize_fp8_rows(y, y_TF, Fp8Scaling::exact, stream_);
   ops_.quantize_fp8_columns(turned_y, y_TF, Tensor{}, stream_);
   const std::int64_t flops = 2 * s_.T * s_.D * s_.F;
   computes("fp8 forward", flops, [&] { ops_.gemm_fp8(y_TF, x, w, false, stream_); });
@@ -61,9 +64,9 @@ void OperationBench::expert_products() {
   const Fp8Matrix turned_x = ops_.empty_fp8_columns(s_.T, s_.D, kGroups),
                   turned_y = ops_.empty_fp8_columns(s_.T, inner, kGroups);
   const Tensor fresh_RD = numbers({s_.T, s_.D}), fresh_RF = numbers({s_.T, inner});
-  ops_.quantize_fp8_rows(x, fresh_RD, stream_);
+  ops_.quantize_fp8_rows(x, fresh_RD, Fp8Scaling::exact, stream_);
   ops_.quantize_fp8_blocks(w, w_EFD, Transpose::no, stream_);
-  ops_.quantize_fp8_rows(y, fresh_RF, stream_);
+  ops_.quantize_fp8_rows(y, fresh_RF, Fp8Scaling::exact, stream_);
   ops_.quantize_fp8_blocks(turned_w, w_EFD, Transpose::yes, stream_);
   ops_.quantize_fp8_columns(turned_x, fresh_RD, offsets_E1, stream_);
   ops_.quantize_fp8_columns(turned_y, fresh_RF, offsets_E1, stream_);

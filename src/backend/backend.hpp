@@ -124,12 +124,20 @@ class Backend {
   /// group to begin at a multiple of 128.
   Fp8Matrix empty_fp8_columns(std::int64_t tokens, std::int64_t columns, std::int64_t groups);
   /// out = x_TI by rows: 1 x 128 tiles. Forward's and input gradients' left operand.
-  virtual void quantize_fp8_rows(const Fp8Matrix& out, const Tensor& x_TI, Stream& stream) = 0;
+  virtual void quantize_fp8_rows(const Fp8Matrix& out, const Tensor& x_TI, Fp8Scaling scaling, Stream& stream) = 0;
+  /// x_TI = the numbers for which rows_TI stands: element * scale, rounded to x's type (not at all where the scales are
+  /// powers of two).
+  virtual void dequantize_fp8_rows(Tensor x_TI, const Fp8Matrix& rows_TI, Stream& stream) = 0;
   /// out_IS by rows = x_TI transposed, 128 x 1 tiles along the tokens: weight gradients' operands. Tokens of group e
   /// (offsets_E1 i32; undefined: one group of all) begin at the sum of the groups before it, each rounded up to 128;
   /// places between groups are 0.
   virtual void quantize_fp8_columns(const Fp8Matrix& out, const Tensor& x_TI, const Tensor& offsets_E1,
                                     Stream& stream) = 0;
+  /// The same of the numbers for which rows_TI stands, with scales that are powers of two. Where those of the rows are
+  /// too, nothing is rounded again but what is less than 2^-6 scales (1/14336 of the largest of its tile or less), and
+  /// tiles of the same numbers get the same bits, however the rows were scaled.
+  virtual void retile_fp8_columns(const Fp8Matrix& out, const Fp8Matrix& rows_TI, const Tensor& offsets_E1,
+                                  Stream& stream) = 0;
   /// out by blocks = w, or each of its matrices transposed: 128 x 128 tiles. Weights.
   virtual void quantize_fp8_blocks(const Fp8Matrix& out, const Tensor& w, Transpose transpose, Stream& stream) = 0;
   /// y_MN (f32 or bf16) = a_MK * b_NK^T (+ y when accumulate); a by rows, b by either.

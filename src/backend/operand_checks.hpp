@@ -73,10 +73,16 @@ void require_adamw(std::string_view op, const Tensor& weight, const Tensor& mast
 
 // ---- FP8. Each @returns where the scales lie, without their memory.
 Fp8Scales require_fp8(std::string_view op, const Fp8Matrix& matrix);
-/// Into `out`: x_TI by rows.
-Fp8Scales require_fp8_of_rows(std::string_view op, const Fp8Matrix& out, const Tensor& x_TI);
+/// x_TI by rows is `matrix`: into it, or of it.
+Fp8Scales require_fp8_of_rows(std::string_view op, const Fp8Matrix& matrix, const Tensor& x_TI);
 /// Into `out`: x_TI transposed, with room for the groups of offsets_E1 (may be undefined: one group).
 Fp8Scales require_fp8_of_columns(std::string_view op, const Fp8Matrix& out, const Tensor& x_TI,
+                                 const Tensor& offsets_E1);
+/// From rows_TI, by rows, into `out`: the same transposed, as of require_fp8_of_columns.
+struct Fp8Retiling {
+  Fp8Scales out, from;
+};
+Fp8Retiling require_fp8_retiling(std::string_view op, const Fp8Matrix& out, const Fp8Matrix& rows_TI,
                                  const Tensor& offsets_E1);
 /// Into `out`: w or each of its matrices transposed.
 Fp8Scales require_fp8_of_blocks(std::string_view op, const Fp8Matrix& out, const Tensor& w, Transpose transpose);

@@ -4,13 +4,22 @@
 namespace athanor {
 namespace {
 
-void require_source(std::string_view op, const Tensor& x) {
-  require(x.dtype() == DType::f32 || x.dtype() == DType::bf16, op, "f32 or bf16 to make FP8 of", x);
+void require_numbers(std::string_view op, const Tensor& x) {
+  require(x.dtype() == DType::f32 || x.dtype() == DType::bf16, op, "numbers of f32 or bf16 beside FP8", x);
 }
 void require_offsets(std::string_view op, const Tensor& offsets_E1, std::int64_t groups, const Tensor& other) {
   require(
       is_ids(offsets_E1, groups + 1), op, [&] { return "i32 offsets of " + std::to_string(groups) + " groups"; },
       offsets_E1, other);
+}
+/// Room in `out` for the columns of `source`, in groups.
+void require_columns(std::string_view op, const Fp8Matrix& out, const Tensor& source, const Tensor& offsets_E1) {
+  const std::int64_t groups = offsets_E1.defined() ? offsets_E1.numel() - 1 : 1;
+  if (offsets_E1.defined()) require_offsets(op, offsets_E1, groups, source);
+  const std::int64_t least = (source.shape().flat_rows() + groups * (kFp8Tile - 1)) / kFp8Tile * kFp8Tile;
+  require(
+      out.tiles == Fp8Tiles::rows && out.values.shape() == Shape{source.shape().back(), least}, op,
+      [&] { return "a row a column of the source, with " + std::to_string(least) + " places"; }, out.values, source);
 }
 
 }  // namespace
@@ -33,27 +42,31 @@ Fp8Scales require_fp8(std::string_view op, const Fp8Matrix& matrix) {
   return {.by_tile = 1, .by_row = plane[1], .by_group = plane.numel(), .shift = 7};
 }
 
-Fp8Scales require_fp8_of_rows(std::string_view op, const Fp8Matrix& out, const Tensor& x_TI) {
-  require_source(op, x_TI);
-  require(out.tiles == Fp8Tiles::rows && out.values.shape() == Shape{x_TI.shape().flat_rows(), x_TI.shape().back()}, op,
-          "as many rows and columns as the numbers", out.values, x_TI);
-  return require_fp8(op, out);
+Fp8Scales require_fp8_of_rows(std::string_view op, const Fp8Matrix& matrix, const Tensor& x_TI) {
+  require_numbers(op, x_TI);
+  require(
+      matrix.tiles == Fp8Tiles::rows && matrix.values.shape() == Shape{x_TI.shape().flat_rows(), x_TI.shape().back()},
+      op, "as many rows and columns as the numbers", matrix.values, x_TI);
+  return require_fp8(op, matrix);
 }
 
 Fp8Scales require_fp8_of_columns(std::string_view op, const Fp8Matrix& out, const Tensor& x_TI,
                                  const Tensor& offsets_E1) {
-  require_source(op, x_TI);
-  const std::int64_t groups = offsets_E1.defined() ? offsets_E1.numel() - 1 : 1;
-  if (offsets_E1.defined()) require_offsets(op, offsets_E1, groups, x_TI);
-  const std::int64_t least = (x_TI.shape().flat_rows() + groups * (kFp8Tile - 1)) / kFp8Tile * kFp8Tile;
-  require(
-      out.tiles == Fp8Tiles::rows && out.values.shape() == Shape{x_TI.shape().back(), least}, op,
-      [&] { return "a row a column of the numbers, with " + std::to_string(least) + " places"; }, out.values, x_TI);
+  require_numbers(op, x_TI);
+  require_columns(op, out, x_TI, offsets_E1);
   return require_fp8(op, out);
 }
 
+Fp8Retiling require_fp8_retiling(std::string_view op, const Fp8Matrix& out, const Fp8Matrix& rows_TI,
+                                 const Tensor& offsets_E1) {
+  const Fp8Scales from = require_fp8(op, rows_TI);
+  require(rows_TI.tiles == Fp8Tiles::rows, op, "a matrix by rows", rows_TI.values);
+  require_columns(op, out, rows_TI.values, offsets_E1);
+  return {.out = require_fp8(op, out), .from = from};
+}
+
 Fp8Scales require_fp8_of_blocks(std::string_view op, const Fp8Matrix& out, const Tensor& w, Transpose transpose) {
-  require_source(op, w);
+  require_numbers(op, w);
   Shape wanted = w.shape();
   require(wanted.ndim() == 2 || wanted.ndim() == 3, op, "a matrix or a stack of them", w);
   if (transpose == Transpose::yes) std::swap(wanted[wanted.ndim() - 1], wanted[wanted.ndim() - 2]);

@@ -117,6 +117,10 @@ struct SamplingArgs {
 /// What shares a scale: a row's 128 columns, or a block of 128 x 128.
 enum class Fp8Tiles : std::uint8_t { rows, blocks };
 
+/// What the scale of a tile is: its largest magnitude / 448, or the power of two at or above that, with which the
+/// element times the scale is exact and goes into other such tiles without being rounded again.
+enum class Fp8Scaling : std::uint8_t { exact, power_of_two };
+
 /// A matrix [N, K], or a stack of them, of E4M3 with f32 scales: the element times its tile's scale. Tiles count from
 /// column 0 and row 0 of each matrix; K is a multiple of 16. DeepSeek-V3 report section 3.3.2.
 struct Fp8Matrix {

@@ -27,7 +27,7 @@ const Fp8Matrix& Fp8Weights::of(ExecContext& ctx, const Parameter& weight, Trans
 
 Fp8Matrix fp8_rows(ExecContext& ctx, const Tensor& x_TI) {
   const Fp8Matrix matrix = ctx.ops.empty_fp8_rows(x_TI.shape().flat_rows(), x_TI.shape().back());
-  ctx.ops.quantize_fp8_rows(matrix, x_TI, ctx.compute);
+  ctx.ops.quantize_fp8_rows(matrix, x_TI, Fp8Scaling::exact, ctx.compute);
   return matrix;
 }
 

@@ -45,7 +45,10 @@ class CpuBackend final : public Backend {
                                    bool accumulate, Stream& stream) override;
   void grouped_gemm_backward_weight(Tensor dw_EOI, const Tensor& dy_RO, const Tensor& x_RI, const Tensor& offsets_E1,
                                     Stream& stream) override;
-  void quantize_fp8_rows(const Fp8Matrix& out, const Tensor& x_TI, Stream& stream) override;
+  void quantize_fp8_rows(const Fp8Matrix& out, const Tensor& x_TI, Fp8Scaling scaling, Stream& stream) override;
+  void dequantize_fp8_rows(Tensor x_TI, const Fp8Matrix& rows_TI, Stream& stream) override;
+  void retile_fp8_columns(const Fp8Matrix& out, const Fp8Matrix& rows_TI, const Tensor& offsets_E1,
+                          Stream& stream) override;
   void quantize_fp8_columns(const Fp8Matrix& out, const Tensor& x_TI, const Tensor& offsets_E1,
                             Stream& stream) override;
   void quantize_fp8_blocks(const Fp8Matrix& out, const Tensor& w, Transpose transpose, Stream& stream) override;

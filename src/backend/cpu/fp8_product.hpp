@@ -22,6 +22,18 @@ struct Fp8Product {
   bool accumulate = false;
 };
 
+/// Runs f(group, first row, last row, first place) for every group of quantize_fp8_columns; places begin at multiples
+/// of a tile. offsets may be null: one group of all rows.
+template <class F>
+void for_fp8_groups(const std::int32_t* offsets, std::int64_t groups, std::int64_t rows, const F& f) {
+  std::int64_t place = 0;
+  for (std::int64_t e = 0; e < groups; ++e) {
+    const std::int64_t begin = offsets ? offsets[e] : 0, end = offsets ? offsets[e + 1] : rows;
+    f(e, begin, end, place);
+    place += fp8_tiles(end - begin) * kFp8Tile;
+  }
+}
+
 void multiply(const Fp8Product& p, const Fp8Rows& a, const Fp8Rows& b, float* c);
 void multiply(const Fp8Product& p, const Fp8Rows& a, const Fp8Rows& b, bf16* c);
 

@@ -100,13 +100,36 @@ void CudaBackend::grouped_gemm_fp8_weight(Tensor dw_EMN, const Fp8Matrix& a_MS, 
   run(p, dw_EMN.dtype(), call);
 }
 
-void CudaBackend::quantize_fp8_rows(const Fp8Matrix& out, const Tensor& x_TI, Stream& stream) {
+void CudaBackend::quantize_fp8_rows(const Fp8Matrix& out, const Tensor& x_TI, Fp8Scaling scaling, Stream& stream) {
   const char* op = "quantize_fp8_rows";
   require_fp8_of_rows(op, out, x_TI);
   const Call call(op, stream, {out.values, out.scales, x_TI});
   require_fp8_units(op, call.device());
   call.check(launch_quantize_fp8_rows(data<std::uint8_t>(out.values), data<float>(out.scales), raw(x_TI), x_TI.dtype(),
-                                      x_TI.shape().flat_rows(), x_TI.shape().back(), call.stream()));
+                                      x_TI.shape().flat_rows(), x_TI.shape().back(),
+                                      scaling == Fp8Scaling::power_of_two, call.stream()));
+}
+
+void CudaBackend::dequantize_fp8_rows(Tensor x_TI, const Fp8Matrix& rows_TI, Stream& stream) {
+  const char* op = "dequantize_fp8_rows";
+  require_fp8_of_rows(op, rows_TI, x_TI);
+  const Call call(op, stream, {x_TI, rows_TI.values, rows_TI.scales});
+  call.check(launch_dequantize_fp8_rows(raw(x_TI), x_TI.dtype(), data<const std::uint8_t>(rows_TI.values),
+                                        data<const float>(rows_TI.scales), rows_TI.values.dim(0), rows_TI.values.dim(1),
+                                        call.stream()));
+}
+
+void CudaBackend::retile_fp8_columns(const Fp8Matrix& out, const Fp8Matrix& rows_TI, const Tensor& offsets_E1,
+                                     Stream& stream) {
+  const char* op = "retile_fp8_columns";
+  require_fp8_retiling(op, out, rows_TI, offsets_E1);
+  const Call call(op, stream, {out.values, out.scales, rows_TI.values, rows_TI.scales, offsets_E1});
+  require_fp8_units(op, call.device());
+  const std::int64_t groups = offsets_E1.defined() ? offsets_E1.numel() - 1 : 1;
+  call.check(launch_retile_fp8_columns(data<std::uint8_t>(out.values), data<float>(out.scales),
+                                       data<const std::uint8_t>(rows_TI.values), data<const float>(rows_TI.scales),
+                                       data<const std::int32_t>(offsets_E1), groups, rows_TI.values.dim(0),
+                                       rows_TI.values.dim(1), out.values.dim(1), call.stream()));
 }
 
 void CudaBackend::quantize_fp8_columns(const Fp8Matrix& out, const Tensor& x_TI, const Tensor& offsets_E1,

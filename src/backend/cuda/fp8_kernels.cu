@@ -1,5 +1,5 @@
-// Making FP8 operands: a tile's largest magnitude as an integer maximum of its bits (NaN above all), the quotient by
-// its scale rounded to E4M3.
+// Making FP8 operands of numbers and of other operands: a tile's largest magnitude as an integer maximum of its bits
+// (NaN above all), the quotient by its scale rounded to E4M3.
 #include "src/backend/cuda/fp8_kernels.cuh"
 
 #include "src/backend/cuda/device.cuh"
@@ -13,15 +13,30 @@ constexpr int kColumns = 32;  ///< of a block of columns_kernel
 
 __device__ inline unsigned magnitude(float value) { return __float_as_uint(value) & 0x7fffffffU; }
 __device__ inline unsigned larger_bits(unsigned a, unsigned b) { return a > b ? a : b; }
-__device__ inline float scale_of(unsigned bits) {
-  const float scale = __fdiv_rn(__uint_as_float(bits), 448.0F);
-  return scale < 0x1p-100F ? 0x1p-100F : scale;
+__device__ inline float scale_of(unsigned largest, bool power_of_two) {
+  const float scale = __fdiv_rn(__uint_as_float(largest), 448.0F);
+  if (scale < 0x1p-100F) return 0x1p-100F;
+  const unsigned bits = __float_as_uint(scale);
+  if (!power_of_two || bits >= 0x7f800000U) return scale;  // what is not finite stays so
+  return __uint_as_float((bits + 0x7fffffU) & 0x7f800000U);
+}
+/// The number in the lowest byte (src/base/e4m3.hpp): no cvt, so that any GPU can.
+__device__ inline float value_of_e4m3(unsigned byte) {
+  const unsigned bits = byte & 0x7fU, sign = (byte & 0x80U) << 24;
+  if (bits == 0x7fU) return __uint_as_float(0x7fc00000U);
+  const float value =
+      bits < 8 ? __fmul_rn(static_cast<float>(bits), 0x1p-9F) : __uint_as_float((bits << 20) + (120U << 23));
+  return __uint_as_float(__float_as_uint(value) | sign);
+}
+/// Four numbers of a row, side by side in memory and in one tile: a word of bytes times its scale.
+__device__ inline void decode_four(float (&to)[4], unsigned word, float scale) {
+  for (int i = 0; i < 4; ++i) to[i] = __fmul_rn(value_of_e4m3(word >> (8 * i)), scale);
 }
 
 /// One warp a tile of a row: four numbers a lane.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    rows_kernel(std::uint8_t* values, float* scales, const T* x, std::int64_t rows, std::int64_t columns) {
+__global__ void __launch_bounds__(kThreads) rows_kernel(std::uint8_t* values, float* scales, const T* x,
+                                                        std::int64_t rows, std::int64_t columns, bool power_of_two) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32, tile = blockIdx.y;
   if (row >= rows) return;
   const std::int64_t column = tile * kTile + threadIdx.x % 32 * 4;
@@ -33,7 +48,7 @@ __global__ void __launch_bounds__(kThreads)
   unsigned bits = 0;
   for (const float value : four) bits = larger_bits(bits, magnitude(value));
   for (int other = 16; other > 0; other /= 2) bits = larger_bits(bits, __shfl_xor_sync(~0U, bits, other));
-  const float scale = scale_of(bits);
+  const float scale = scale_of(bits, power_of_two);
   if (inside) {
     const unsigned low = pack_e4m3(__fdiv_rn(four[0], scale), __fdiv_rn(four[1], scale));
     const unsigned high = pack_e4m3(__fdiv_rn(four[2], scale), __fdiv_rn(four[3], scale));
@@ -42,10 +57,55 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x % 32 == 0) scales[tile * rows + row] = scale;
 }
 
-/// One block 128 places of 32 columns: eight threads a column, 16 places each.
+/// Four numbers a thread, as rows_kernel lays them out.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    columns_kernel(std::uint8_t* values, float* scales, const T* x, const std::int32_t* offsets, std::int64_t groups,
+    numbers_kernel(T* x, const std::uint8_t* values, const float* scales, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32, tile = blockIdx.y;
+  const std::int64_t column = tile * kTile + threadIdx.x % 32 * 4;
+  if (row >= rows || column >= columns) return;
+  float four[4];
+  decode_four(four, *reinterpret_cast<const unsigned*>(values + row * columns + column), scales[tile * rows + row]);
+  T* to = x + row * columns + column;
+  for (int i = 0; i < 4; ++i) to[i] = narrow<T>(four[i]);
+}
+
+/// Where columns_kernel reads: numbers, or rows of FP8. fill() is called by every thread of a block, with the numbers
+/// of kTile rows and kColumns columns and zeros past the last of either.
+template <class T>
+struct NumberSource {
+  static constexpr bool kPowerOfTwo = false;
+  const T* x;
+  __device__ void fill(float (&tile)[kTile][kColumns + 1], std::int64_t first, std::int64_t last, std::int64_t column,
+                       std::int64_t, std::int64_t columns) const {
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kColumns; i += kThreads) {
+      const int r = i / kColumns, c = i % kColumns;
+      tile[r][c] = first + r < last && column + c < columns ? widen(x[(first + r) * columns + column + c]) : 0.0F;
+    }
+  }
+};
+struct Fp8Source {
+  static constexpr bool kPowerOfTwo = true;
+  const std::uint8_t* values;
+  const float* scales;
+  __device__ void fill(float (&tile)[kTile][kColumns + 1], std::int64_t first, std::int64_t last, std::int64_t column,
+                       std::int64_t rows, std::int64_t columns) const {
+    const float* of_rows = scales + column / kTile * rows;  // kColumns of them lie in one tile
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kColumns / 4; i += kThreads) {
+      const int r = i / (kColumns / 4), c = i % (kColumns / 4) * 4;  // whole fours: a multiple of 16 columns
+      float four[4] = {};
+      if (first + r < last && column + c < columns)
+        decode_four(four, *reinterpret_cast<const unsigned*>(values + (first + r) * columns + column + c),
+                    of_rows[first + r]);
+      for (int j = 0; j < 4; ++j) tile[r][c + j] = four[j];
+    }
+  }
+};
+
+/// One block 128 places of 32 columns: eight threads a column, 16 places each.
+template <class Source>
+__global__ void __launch_bounds__(kThreads)
+    columns_kernel(std::uint8_t* values, float* scales, Source source, const std::int32_t* offsets, std::int64_t groups,
                    std::int64_t rows, std::int64_t columns, std::int64_t places) {
   __shared__ float tile[kTile][kColumns + 1];
   const std::int64_t place = static_cast<std::int64_t>(blockIdx.x) * kTile;
@@ -62,16 +122,13 @@ __global__ void __launch_bounds__(kThreads)
     last = offsets[e + 1];
   }
   const std::int64_t column = static_cast<std::int64_t>(blockIdx.y) * kColumns;
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kColumns; i += kThreads) {
-    const int r = i / kColumns, c = i % kColumns;
-    tile[r][c] = first + r < last && column + c < columns ? widen(x[(first + r) * columns + column + c]) : 0.0F;
-  }
+  source.fill(tile, first, last, column, rows, columns);
   __syncthreads();
   const int c = static_cast<int>(threadIdx.x) / 8, part = static_cast<int>(threadIdx.x) % 8 * 16;
   unsigned bits = 0;
   for (int i = 0; i < 16; ++i) bits = larger_bits(bits, magnitude(tile[part + i][c]));
   for (int other = 4; other > 0; other /= 2) bits = larger_bits(bits, __shfl_xor_sync(~0U, bits, other));
-  const float scale = scale_of(bits);
+  const float scale = scale_of(bits, Source::kPowerOfTwo);
   if (column + c >= columns) return;
   unsigned packed[4];
   for (int i = 0; i < 4; ++i) {
@@ -111,7 +168,7 @@ __global__ void __launch_bounds__(kThreads) blocks_kernel(std::uint8_t* values, 
   if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = bits;
   __syncthreads();
   for (const unsigned of_warp : largest) bits = larger_bits(bits, of_warp);
-  const float scale = scale_of(bits);
+  const float scale = scale_of(bits, false);
   each([&](int r, int c) {
     const T* pair = from + r * columns + c;
     const std::uint16_t both = pack_e4m3(__fdiv_rn(widen(pair[0]), scale), __fdiv_rn(widen(pair[1]), scale));
@@ -140,18 +197,24 @@ unsigned count_of(std::int64_t size, std::int64_t piece) { return static_cast<un
 
 template <class T>
 cudaError_t quantize_rows(std::uint8_t* values, float* scales, const void* x, std::int64_t rows, std::int64_t columns,
-                          cudaStream_t stream) {
+                          bool power_of_two, cudaStream_t stream) {
   const LaunchShape shape{dim3(count_of(rows, kWarps), count_of(columns, kTile)), dim3(kThreads)};
-  return launch(rows_kernel<T>, shape, stream, values, scales, static_cast<const T*>(x), rows, columns);
+  return launch(rows_kernel<T>, shape, stream, values, scales, static_cast<const T*>(x), rows, columns, power_of_two);
 }
 
 template <class T>
-cudaError_t quantize_columns(std::uint8_t* values, float* scales, const void* x, const std::int32_t* offsets,
-                             std::int64_t groups, std::int64_t rows, std::int64_t columns, std::int64_t places,
-                             cudaStream_t stream) {
+cudaError_t dequantize_rows(void* x, const std::uint8_t* values, const float* scales, std::int64_t rows,
+                            std::int64_t columns, cudaStream_t stream) {
+  const LaunchShape shape{dim3(count_of(rows, kWarps), count_of(columns, kTile)), dim3(kThreads)};
+  return launch(numbers_kernel<T>, shape, stream, static_cast<T*>(x), values, scales, rows, columns);
+}
+
+template <class Source>
+cudaError_t write_columns(std::uint8_t* values, float* scales, const Source& source, const std::int32_t* offsets,
+                          std::int64_t groups, std::int64_t rows, std::int64_t columns, std::int64_t places,
+                          cudaStream_t stream) {
   const LaunchShape shape{dim3(count_of(places, kTile), count_of(columns, kColumns)), dim3(kThreads)};
-  return launch(columns_kernel<T>, shape, stream, values, scales, static_cast<const T*>(x), offsets, groups, rows,
-                columns, places);
+  return launch(columns_kernel<Source>, shape, stream, values, scales, source, offsets, groups, rows, columns, places);
 }
 
 template <class T>
@@ -167,10 +230,17 @@ cudaError_t quantize_blocks(std::uint8_t* values, float* scales, const Fp8Scales
 }  // namespace
 
 cudaError_t launch_quantize_fp8_rows(std::uint8_t* values, float* scales, const void* x, DType dtype, std::int64_t rows,
-                                     std::int64_t columns, cudaStream_t stream) {
+                                     std::int64_t columns, bool power_of_two, cudaStream_t stream) {
   if (rows == 0) return cudaSuccess;
-  if (dtype == DType::bf16) return quantize_rows<Bf16>(values, scales, x, rows, columns, stream);
-  return quantize_rows<float>(values, scales, x, rows, columns, stream);
+  if (dtype == DType::bf16) return quantize_rows<Bf16>(values, scales, x, rows, columns, power_of_two, stream);
+  return quantize_rows<float>(values, scales, x, rows, columns, power_of_two, stream);
+}
+
+cudaError_t launch_dequantize_fp8_rows(void* x, DType dtype, const std::uint8_t* values, const float* scales,
+                                       std::int64_t rows, std::int64_t columns, cudaStream_t stream) {
+  if (rows == 0) return cudaSuccess;
+  if (dtype == DType::bf16) return dequantize_rows<Bf16>(x, values, scales, rows, columns, stream);
+  return dequantize_rows<float>(x, values, scales, rows, columns, stream);
 }
 
 cudaError_t launch_quantize_fp8_columns(std::uint8_t* values, float* scales, const void* x, DType dtype,
@@ -178,8 +248,18 @@ cudaError_t launch_quantize_fp8_columns(std::uint8_t* values, float* scales, con
                                         std::int64_t columns, std::int64_t places, cudaStream_t stream) {
   if (places == 0) return cudaSuccess;
   if (dtype == DType::bf16)
-    return quantize_columns<Bf16>(values, scales, x, offsets, groups, rows, columns, places, stream);
-  return quantize_columns<float>(values, scales, x, offsets, groups, rows, columns, places, stream);
+    return write_columns(values, scales, NumberSource<Bf16>{static_cast<const Bf16*>(x)}, offsets, groups, rows,
+                         columns, places, stream);
+  return write_columns(values, scales, NumberSource<float>{static_cast<const float*>(x)}, offsets, groups, rows,
+                       columns, places, stream);
+}
+
+cudaError_t launch_retile_fp8_columns(std::uint8_t* values, float* scales, const std::uint8_t* from,
+                                      const float* from_scales, const std::int32_t* offsets, std::int64_t groups,
+                                      std::int64_t rows, std::int64_t columns, std::int64_t places,
+                                      cudaStream_t stream) {
+  if (places == 0) return cudaSuccess;
+  return write_columns(values, scales, Fp8Source{from, from_scales}, offsets, groups, rows, columns, places, stream);
 }
 
 cudaError_t launch_quantize_fp8_blocks(std::uint8_t* values, float* scales, const Fp8Scales& where, const void* w,

@@ -27,11 +27,18 @@ cudaError_t launch_tiled_fp8_product(const TiledFp8Product& product, DType out, 
 
 /// x [rows, columns], f32 or bf16.
 cudaError_t launch_quantize_fp8_rows(std::uint8_t* values, float* scales, const void* x, DType dtype, std::int64_t rows,
-                                     std::int64_t columns, cudaStream_t stream);
+                                     std::int64_t columns, bool power_of_two, cudaStream_t stream);
+cudaError_t launch_dequantize_fp8_rows(void* x, DType dtype, const std::uint8_t* values, const float* scales,
+                                       std::int64_t rows, std::int64_t columns, cudaStream_t stream);
 /// offsets may be null: one group of all rows.
 cudaError_t launch_quantize_fp8_columns(std::uint8_t* values, float* scales, const void* x, DType dtype,
                                         const std::int32_t* offsets, std::int64_t groups, std::int64_t rows,
                                         std::int64_t columns, std::int64_t places, cudaStream_t stream);
+/// The same of rows [rows, columns] of E4M3, with scales that are powers of two.
+cudaError_t launch_retile_fp8_columns(std::uint8_t* values, float* scales, const std::uint8_t* from,
+                                      const float* from_scales, const std::int32_t* offsets, std::int64_t groups,
+                                      std::int64_t rows, std::int64_t columns, std::int64_t places,
+                                      cudaStream_t stream);
 /// w [stack, rows, columns]; `where` says how the scales of the output lie.
 cudaError_t launch_quantize_fp8_blocks(std::uint8_t* values, float* scales, const Fp8Scales& where, const void* w,
                                        DType dtype, std::int64_t stack, std::int64_t rows, std::int64_t columns,

@@ -76,17 +76,19 @@ class Fp8Test : public DeviceTest {
   }
   /// Fills values and scale of one tile, whose elements are f(i), i < count.
   template <class At, class Put>
-  static float quantize_tile(int count, const At& element, const Put& put) {
+  static float quantize_tile(int count, const At& element, const Put& put, Fp8Scaling scaling = Fp8Scaling::exact) {
     float largest = 0;
     for (int i = 0; i < count; ++i) largest = std::max(largest, std::abs(static_cast<float>(element(i))));
-    const float scale = std::max(largest / 448.0F, 0x1p-100F);
+    float scale = std::max(largest / 448.0F, 0x1p-100F);
+    if (scaling == Fp8Scaling::power_of_two) scale = std::exp2(std::ceil(std::log2(scale)));
     for (int i = 0; i < count; ++i) put(i, nearest_bits(static_cast<float>(element(i)) / scale));
     return scale;
   }
-  Fp8Matrix by_rows(const std::vector<double>& values, std::int64_t rows, std::int64_t columns) {
+  Fp8Matrix by_rows(const std::vector<double>& values, std::int64_t rows, std::int64_t columns,
+                    Fp8Scaling scaling = Fp8Scaling::exact) {
     std::vector<double> copy = values;
     const Fp8Matrix out = ops().empty_fp8_rows(rows, columns);
-    ops().quantize_fp8_rows(out, tensor(copy, {rows, columns}, dtype()), stream());
+    ops().quantize_fp8_rows(out, tensor(copy, {rows, columns}, dtype()), scaling, stream());
     return out;
   }
   Fp8Matrix by_blocks(const std::vector<double>& values, const Shape& shape, Transpose transpose = Transpose::no) {
@@ -153,16 +155,18 @@ TEST_P(Fp8Test, MakesOperandsBitForBit) {
   for (const auto& [rows, columns] : {std::array<std::int64_t, 2>{1, 16}, {5, 144}, {131, 272}}) {
     std::vector<double> x = numbers(rows, columns, 1);
     (void)tensor(x, {rows, columns}, dtype());  // x as the type holds it
-    const Fp8Matrix of_rows = by_rows(x, rows, columns);
-    const std::vector<double> bits = read(of_rows.values), scales = read(of_rows.scales);
-    for (std::int64_t r = 0; r < rows; ++r)
-      for (std::int64_t tile = 0; tile < fp8_tiles(columns); ++tile) {
-        const auto count = static_cast<int>(std::min<std::int64_t>(128, columns - tile * 128));
-        const float scale = quantize_tile(
-            count, [&](int i) { return x[at(r, tile * 128 + i, columns)]; },
-            [&](int i, int wanted) { ASSERT_EQ(bits[at(r, tile * 128 + i, columns)], wanted); });
-        ASSERT_EQ(scales[at(tile, r, rows)], static_cast<double>(scale));
-      }
+    for (const Fp8Scaling scaling : {Fp8Scaling::exact, Fp8Scaling::power_of_two}) {
+      const Fp8Matrix of_rows = by_rows(x, rows, columns, scaling);
+      const std::vector<double> bits = read(of_rows.values), scales = read(of_rows.scales);
+      for (std::int64_t r = 0; r < rows; ++r)
+        for (std::int64_t tile = 0; tile < fp8_tiles(columns); ++tile) {
+          const auto count = static_cast<int>(std::min<std::int64_t>(128, columns - tile * 128));
+          const float scale = quantize_tile(
+              count, [&](int i) { return x[at(r, tile * 128 + i, columns)]; },
+              [&](int i, int wanted) { ASSERT_EQ(bits[at(r, tile * 128 + i, columns)], wanted); }, scaling);
+          ASSERT_EQ(scales[at(tile, r, rows)], static_cast<double>(scale));
+        }
+    }
 
     const Fp8Matrix of_columns = ops().empty_fp8_columns(rows, columns, 1);
     ops().quantize_fp8_columns(of_columns, tensor(std::vector<double>(x), {rows, columns}, dtype()), Tensor{},
@@ -206,6 +210,72 @@ TEST_P(Fp8Test, MakesBlocksOfWeightsBitForBit) {
         ASSERT_EQ(straight.scales[at(r, c, columns)], other.scales[at(c, r, rows)]);
       }
   }
+}
+
+// Promise: rows turn back into element * scale, rounded to the type once; with powers of two nothing is rounded, and
+// making rows of these numbers again changes none.
+TEST_P(Fp8Test, TurnsRowsBackIntoNumbers) {
+  const std::int64_t rows = 37, columns = 272;
+  for (const Fp8Scaling scaling : {Fp8Scaling::exact, Fp8Scaling::power_of_two}) {
+    const Fp8Matrix matrix = by_rows(numbers(rows, columns, 11), rows, columns, scaling);
+    Tensor x = output({rows, columns}, dtype());
+    ops().dequantize_fp8_rows(x, matrix, stream());
+    const std::vector<double> found = read(x);
+    const Host host = meaning(matrix);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const auto exact = static_cast<float>(host.values[i] * host.scales[i]);
+      ASSERT_EQ(found[i], dtype() == DType::bf16 ? static_cast<float>(bf16(exact)) : exact);
+      if (scaling == Fp8Scaling::power_of_two) {
+        ASSERT_EQ(found[i], host.values[i] * host.scales[i]);
+      }
+    }
+    if (scaling == Fp8Scaling::exact) continue;
+    const Host again = meaning(by_rows(found, rows, columns, scaling));
+    for (std::size_t i = 0; i < found.size(); ++i) ASSERT_EQ(again.values[i] * again.scales[i], found[i]);
+  }
+}
+
+// Promise: rows cut into columns, in groups, are the columns of the numbers they stand for, with scales that are powers
+// of two, bit for bit; from rows of such scales nothing is rounded again but what is tiny in its tile.
+TEST_P(Fp8Test, CutsRowsIntoColumns) {
+  const std::vector<std::int32_t> starts{0, 7, 7, 140, 157};
+  const std::int64_t rows = starts.back(), columns = 144, groups = 4;
+  const Tensor offsets_E1 = ids(starts, {groups + 1});
+  for (const Fp8Scaling scaling : {Fp8Scaling::exact, Fp8Scaling::power_of_two})
+    for (const bool grouped : {true, false}) {
+      const Fp8Matrix matrix = by_rows(numbers(rows, columns, 12), rows, columns, scaling);
+      const Fp8Matrix turned = ops().empty_fp8_columns(rows, columns, grouped ? groups : 1);
+      ops().retile_fp8_columns(turned, matrix, grouped ? offsets_E1 : Tensor{}, stream());
+      const Host from = meaning(matrix);
+      const std::vector<double> bits = read(turned.values), scales = read(turned.scales);
+      const std::int64_t places = turned.values.dim(1);
+      std::int64_t place = 0, kept = 0;
+      for (std::size_t e = 0; e < (grouped ? 4U : 1U); ++e) {
+        const std::int64_t first = grouped ? starts[e] : 0, last = grouped ? starts[e + 1] : rows;
+        for (std::int64_t row = first; row < last; row += 128, place += 128)
+          for (std::int64_t c = 0; c < columns; ++c) {
+            const auto element = [&](int i) {
+              const std::size_t here = at(row + i, c, columns);
+              const auto scale = static_cast<float>(row + i < last ? from.scales[here] : 0.0);
+              return row + i < last ? static_cast<double>(static_cast<float>(from.values[here]) * scale) : 0.0;
+            };
+            const float scale = quantize_tile(
+                128, element, [&](int i, int wanted) { ASSERT_EQ(bits[at(c, place + i, places)], wanted); },
+                Fp8Scaling::power_of_two);
+            ASSERT_EQ(scales[at(place / 128, c, columns)], static_cast<double>(scale));
+            if (scaling == Fp8Scaling::exact) continue;
+            for (int i = 0; i < 128; ++i) {
+              const int byte = static_cast<int>(bits[at(c, place + i, places)]);
+              if (std::abs(element(i)) < 0x1p-6 * static_cast<double>(scale)) continue;
+              ASSERT_EQ(value_of_bits(byte) * static_cast<double>(scale), element(i));
+              ++kept;
+            }
+          }
+      }
+      if (scaling == Fp8Scaling::power_of_two) {
+        EXPECT_GT(kept, rows * columns * 3 / 4);
+      }
+    }
 }
 
 // Promise: products of rows with blocks and with rows, into both types, added or not, on sizes inside and across tiles;
@@ -297,12 +367,32 @@ TEST_P(Fp8Test, KeepsNanAndZero) {
     EXPECT_EQ(std::isnan(value(1)), c >= 128) << c;
     EXPECT_EQ(value(2), 0.0);
   }
+  const Fp8Matrix turned = ops().empty_fp8_columns(3, 144, 1);
+  ops().retile_fp8_columns(turned, by_rows(x, 3, 144, Fp8Scaling::power_of_two), Tensor{}, stream());
+  const Host columns = meaning(turned);
+  for (std::int64_t c = 0; c < 144; ++c) {  // both rows of a column are in one tile
+    EXPECT_TRUE(std::isnan(columns.values[at(c, 0, 128)] * columns.scales[at(c, 0, 128)])) << c;
+    EXPECT_TRUE(std::isnan(columns.values[at(c, 1, 128)] * columns.scales[at(c, 1, 128)])) << c;
+  }
   const Fp8Matrix a = ops().empty_fp8_rows(4, 32), b = ops().empty_fp8_rows(4, 48);
   try {
     ops().gemm_fp8(output({4, 4}, DType::f32), a, b, false, stream());
     FAIL() << "a product of two depths was taken";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("gemm_fp8: wanted one depth"), std::string::npos) << error.what();
+  }
+  try {
+    ops().retile_fp8_columns(ops().empty_fp8_columns(32, 32, 1), ops().empty_fp8_blocks({32, 32}), Tensor{}, stream());
+    FAIL() << "blocks were taken for rows";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("retile_fp8_columns: wanted a matrix by rows"), std::string::npos)
+        << error.what();
+  }
+  try {
+    ops().retile_fp8_columns(ops().empty_fp8_columns(300, 32, 1), a, Tensor{}, stream());
+    FAIL() << "room for 300 rows was taken for 4";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("with 128 places"), std::string::npos) << error.what();
   }
 }
 
