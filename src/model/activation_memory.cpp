@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "src/backend/operand_shapes.hpp"
 #include "src/backend/storage.hpp"
 #include "src/loss/token_cross_entropy.hpp"
 
@@ -43,6 +44,25 @@ class Sizes {
   std::int64_t acc(std::int64_t numel) const { return block(numel * acc_); }
   static std::int64_t ids(std::int64_t numel) { return block(numel * 4); }
   bool has_separate_acc() const { return type_ != acc_; }
+
+  /// FP8 by rows: a byte an element, a scale a tile.
+  static std::int64_t fp8(std::int64_t rows, std::int64_t width) {
+    return block(rows * width) + block(4 * rows * fp8_tiles(width));
+  }
+  /// What is kept of an input of linear maps, or of gate and up.
+  std::int64_t kept(std::int64_t rows, std::int64_t width) const {
+    return c.keeps_fp8() ? fp8(rows, width) : of(rows * width);
+  }
+  /// What stands beside it only because it is no longer kept itself, or while it is cut or made.
+  std::int64_t beside(std::int64_t bytes) const { return c.keeps_fp8() ? bytes : 0; }
+  /// In a feed-forward network's backward: gradients of hidden, gate and up, and hidden, in the last's place what is
+  /// kept of it and of up, from which its numbers are made.
+  std::int64_t making_hidden(std::int64_t inner, std::int64_t kept_inner) const {
+    if (!c.keeps_fp8()) return 4 * inner;
+    return selective() ? 4 * inner + kept_inner : 3 * inner + 2 * kept_inner;
+  }
+  /// The FP8 of what a product reads, gone after it.
+  std::int64_t operand(std::int64_t rows, std::int64_t width) const { return c.fp8 ? fp8(rows, width) : 0; }
 
   std::int64_t stream() const { return of(rows * c.dim); }  ///< one tensor of the residual stream
   std::int64_t rstd() const { return acc(rows); }
@@ -94,20 +114,23 @@ Inner Sizes::mla() const {
   const std::int64_t c_kv = of(rows * latent), kv_a = of(rows * (latent + rope));
   const std::int64_t all_c_kv = of(all_rows * latent), all_k_pe = of(all_rows * rope);
   const bool has_c_q = c.q_lora_rank > 0, travels = all_rows > rows;
-  const std::int64_t c_q = has_c_q ? of(rows * c.q_lora_rank) : 0;
+  const std::int64_t c_q = has_c_q ? of(rows * c.q_lora_rank) : 0, kept_x = kept(rows, c.dim);
   // What q_norm and w_q_b read; beside x, which w_kv_a and w_q read; then kv_norm's and w_kv_b's.
-  const std::int64_t query_inputs = has_c_q ? 2 * c_q + rstd() : 0;
-  const std::int64_t inputs = x + query_inputs + c_kv + rstd() + all_c_kv;
+  const std::int64_t kept_c_q = has_c_q ? kept(rows, c.q_lora_rank) : 0;
+  const std::int64_t query_inputs = has_c_q ? c_q + kept_c_q + rstd() : 0;
+  const std::int64_t inputs = kept_x + query_inputs + c_kv + rstd() + kept(all_rows, latent);
   // In backward what the query is made of stands there whole, in place of a latent's rows or beside those of x.
-  const std::int64_t query_gathered = gathered(has_c_q ? c.q_lora_rank : c.dim);
-  const std::int64_t x_again = query_gathered > 0 && has_c_q ? query_gathered - c_q : query_gathered;
+  const std::int64_t query_width = has_c_q ? c.q_lora_rank : c.dim, query_gathered = gathered(query_width);
+  const std::int64_t x_again = layout_.tp > 1 ? kept(query_rows, query_width) - kept_c_q : 0;
 
   Inner out;
   Unit& m = out.memory;
   const std::int64_t all_kept = inputs + q + k + v + o + lse;
   m.forward_kept = selective() ? inputs + all_k_pe + o + lse : all_kept;
-  m.forward_peak = std::max({x + query_inputs + query_gathered + q, inputs + q + k + v + kv + all_k_pe,
-                             all_kept + all_k_pe + gathered(c.dim) + x});
+  m.forward_peak =
+      beside(x) + std::max({kept_x + query_inputs + beside(c_q) + query_gathered + q,
+                            inputs + beside(all_c_kv) + q + k + v + kv + all_k_pe,
+                            all_kept + all_k_pe + gathered(c.dim) + x + operand(query_rows, heads * c.v_head_dim)});
   const std::int64_t dh = x, dh_all = gathered(c.dim), dkv = kv;
   const std::int64_t in_attention = all_kept + x_again + dh + dh_all + o + q + k + v;
   // q, k, v and the log-sum-exp are gone, dq is there.
@@ -119,7 +142,8 @@ Inner Sizes::mla() const {
       travels ? after + all_c_kv + all_k_pe + (layout_.cp > 1 ? 2 : 1) * joined + whole(latent + rope) : 0;
   const std::int64_t latents_back = 2 * c_kv + kv_a + 2 * c_q;
   const std::int64_t query_back = has_c_q ? gathered(c.q_lora_rank) : gathered(c.dim) + (dh_all > 0 ? x : 0);
-  const std::int64_t at_end = after + of(rows * rope) + latents_back + x + query_back;
+  const std::int64_t at_end =
+      after + of(rows * rope) + latents_back + x + query_back + operand(query_rows, heads * c.qk_head_dim());
   m.backward_peak = std::max({in_attention, assembling, joining, at_end});
   m.weight_kept = inputs + x_again + o + kept_dy(dh) + q + dkv + latents_back - c_kv;
   return out;
@@ -127,8 +151,9 @@ Inner Sizes::mla() const {
 
 Inner Sizes::gqa() const {
   const std::int64_t heads = c.num_heads / layout_.tp, kv_heads = c.num_kv_heads / layout_.tp;
-  const std::int64_t x = stream(), x_again = whole(c.dim), lse = acc(query_rows * heads);
-  const std::int64_t q = whole(heads * c.head_dim), kv = of(all_rows * kv_heads * c.head_dim);
+  const std::int64_t x = stream(), kept_x = kept(rows, c.dim), x_again = kept(query_rows, c.dim);
+  const std::int64_t lse = acc(query_rows * heads), q = whole(heads * c.head_dim),
+                     kv = of(all_rows * kv_heads * c.head_dim);
   const std::int64_t own_k = whole(kv_heads * c.head_dim), ordering = layout_.cp > 1 ? kv : 0;
   // With norms of the heads: their inputs and statistics; in backward the gradients on both sides.
   const std::int64_t norm_inputs =
@@ -138,26 +163,33 @@ Inner Sizes::gqa() const {
   Inner out;
   Unit& m = out.memory;
   const std::int64_t all_kept = norm_inputs + 2 * q + 2 * kv + lse;  // beside x
-  m.forward_kept = selective() ? x + q + lse : x + all_kept;
-  m.forward_peak = x + std::max(gathered(c.dim) + norm_inputs + q + 2 * kv + ordering, all_kept + gathered(c.dim) + x);
+  m.forward_kept = selective() ? kept_x + q + lse : kept_x + all_kept;
+  m.forward_peak = kept_x + beside(x) +
+                   std::max(gathered(c.dim) + norm_inputs + q + 2 * kv + ordering,
+                            all_kept + gathered(c.dim) + x + operand(query_rows, heads * c.head_dim));
   const std::int64_t dh = x, dh_all = gathered(c.dim);
   const std::int64_t in_attention = x_again + all_kept + dh + dh_all + 2 * q + 2 * kv;
   const std::int64_t scattering = x_again + norm_inputs + q + dh + dh_all + q + 2 * kv + ordering + own_k;
   m.weight_kept = x_again + norm_inputs + q + kept_dy(dh) + q + 2 * own_k + norm_gradients;
   m.backward_peak =
-      std::max({in_attention, ordering > 0 ? scattering : 0, m.weight_kept + x + (dh_all > 0 ? dh + dh_all : 0)});
+      std::max({in_attention, ordering > 0 ? scattering : 0,
+                m.weight_kept + x + (dh_all > 0 ? dh + dh_all : 0) + operand(query_rows, heads * c.head_dim)});
   return out;
 }
 
 Inner Sizes::ffn() const {
-  const std::int64_t inner = whole(c.inter_dim / layout_.tp), x = stream(), x_again = whole(c.dim);
-  const std::int64_t dy_all = gathered(c.dim), partial = gathered(c.dim);
+  const std::int64_t width = c.inter_dim / layout_.tp, inner = whole(width), kept_inner = kept(query_rows, width);
+  const std::int64_t x = stream(), kept_x = kept(rows, c.dim), x_again = kept(query_rows, c.dim);
+  const std::int64_t dy_all = gathered(c.dim), partial = gathered(c.dim), rounded = operand(query_rows, width);
   Inner out{.memory = {}, .keeps_dy = layout_.tp == 1};
   Unit& m = out.memory;
-  m.forward_kept = x + (selective() ? 2 : 3) * inner;
-  m.forward_peak = x + 3 * inner + x + partial;
-  m.backward_peak = dy_all + 3 * inner + std::max(x + inner, x_again + x + partial);
-  m.weight_kept = x_again + 3 * inner + dy_all;
+  m.forward_kept = kept_x + (selective() ? 2 : 3) * kept_inner;
+  // Gate, up and hidden; what is kept of the first two is there while the numbers are, or in their place.
+  const std::int64_t outer = kept_x + 2 * kept_inner + inner + rounded + x + partial;
+  m.forward_peak = std::max(outer, beside(x + gathered(c.dim) + kept_x + 3 * inner + 2 * kept_inner));
+  const std::int64_t hidden_back = kept_x + making_hidden(inner, kept_inner);
+  m.backward_peak = dy_all + std::max(hidden_back, x_again + 2 * inner + kept_inner + x + partial + rounded);
+  m.weight_kept = x_again + 2 * inner + kept_inner + dy_all;
   return out;
 }
 
@@ -173,32 +205,41 @@ Inner Sizes::moe() const {
   const bool travels = layout_.ep > 1;
   const std::int64_t handle = (travels ? 4 : 2) * ids(pairs), offsets = ids(experts / layout_.ep + 1);
   const std::int64_t row = of(pairs * c.dim), inner = of(pairs * c.moe_inter_dim), travelling = travels ? row : 0;
+  const std::int64_t kept_row = kept(pairs, c.dim), kept_inner = kept(pairs, c.moe_inter_dim);
   const bool has_shared = c.num_shared_experts > 0;
-  const std::int64_t shared = has_shared ? whole(c.num_shared_experts * c.moe_inter_dim / layout_.tp) : 0;
+  const std::int64_t width = c.num_shared_experts * c.moe_inter_dim / layout_.tp;
+  const std::int64_t shared = has_shared ? whole(width) : 0, kept_shared = has_shared ? kept(query_rows, width) : 0;
   // The router reads x in the accumulation type, the shared expert as it is: its rows until I, gathered until W.
-  const std::int64_t router_input = x_acc > 0 ? x_acc : x, input = router_input + (has_shared && x_acc > 0 ? x : 0);
-  const std::int64_t x_again = !has_shared ? 0 : layout_.tp > 1 ? whole(c.dim) : x_acc > 0 ? x : 0;
+  const bool keeps_own = c.keeps_fp8() || x_acc > 0;
+  const std::int64_t router_input = x_acc > 0 ? x_acc : x;
+  const std::int64_t input = router_input + (has_shared && keeps_own ? kept(rows, c.dim) : 0);
+  const std::int64_t x_again = has_shared && (layout_.tp > 1 || keeps_own) ? kept(query_rows, c.dim) : 0;
   const std::int64_t dy_all = has_shared ? gathered(c.dim) : 0, partial = dy_all > 0 ? dy_all + x : 0;
 
   Inner out{.memory = {}, .keeps_dy = has_shared && layout_.tp == 1};
   Unit& m = out.memory;
   const std::int64_t routed = input + scores + dscores + weights + chosen;
-  const std::int64_t around = routed + handle + offsets + 2 * row;  // all but what lies within the experts
-  const std::int64_t inner_kept = (selective() ? 2 : 3) * inner;
-  m.forward_kept = around + inner_kept + (selective() ? 2 : 3) * shared;
-  m.forward_peak = std::max({routed + x + scores + balancing, around + 3 * inner,
-                             around + inner_kept + 3 * shared + x + std::max(travelling, partial)});
-  const std::int64_t dweights = weights, all_kept = around + 3 * inner + 3 * shared;
-  const std::int64_t shared_backward = around + inner_kept + 4 * shared;
-  const std::int64_t combining = around + inner_kept + 3 * shared + dweights + row + travelling;
-  const std::int64_t in_experts = all_kept - weights + dweights + row + inner;  // y's rows went, dx's came
+  const std::int64_t around = routed + handle + offsets + kept_row + row;  // all but what lies within the experts
+  const std::int64_t inner_kept = (selective() ? 2 : 3) * kept_inner;
+  m.forward_kept = around + inner_kept + (selective() ? 2 : 3) * kept_shared;
+  const std::int64_t shared_inner = 2 * kept_shared + shared, rounded = operand(pairs, c.moe_inter_dim);
+  m.forward_peak =
+      std::max({routed + x + scores + balancing, around + shared_inner + 2 * kept_inner + inner + rounded,
+                beside(around + row + shared_inner + 3 * inner + 2 * kept_inner),
+                around + inner_kept + shared_inner + operand(query_rows, width) + x + std::max(travelling, partial)});
+  // Behind I of the experts, and of the shared one: gradients of gate and up, and hidden.
+  const std::int64_t inner_back = 2 * inner + kept_inner, shared_back = 2 * shared + kept_shared;
+  const std::int64_t dweights = weights, all_kept = around + inner_back + shared_back;
+  const std::int64_t shared_backward = around + inner_kept + making_hidden(shared, kept_shared);
+  const std::int64_t combining = around + inner_kept + shared_back + dweights + row + travelling;
+  const std::int64_t in_experts = all_kept - weights + dweights + row + inner + rounded;  // y's rows went, dx's came
   const std::int64_t dispatching = all_kept - weights + dweights + row + x + travelling;
   // x, dy; gate, up, hidden
-  const std::int64_t kept = router_input + x_again + offsets + 2 * row + 3 * inner + 3 * shared;
-  const std::int64_t routing = kept + scores + dscores + chosen + dweights + x + std::max(scores, partial);
-  const std::int64_t rounding = kept + dweights + x + scores + x_acc + (x_acc > 0 ? x : 0);
+  const std::int64_t kept_back = router_input + x_again + offsets + kept_row + row + inner_back + shared_back;
+  const std::int64_t routing = kept_back + scores + dscores + chosen + dweights + x + std::max(scores, partial);
+  const std::int64_t rounding = kept_back + dweights + x + scores + x_acc + (x_acc > 0 ? x : 0);
   m.backward_peak = dy_all + std::max({shared_backward, combining, in_experts, dispatching, routing, rounding});
-  m.weight_kept = kept + scores + dy_all;
+  m.weight_kept = kept_back + scores + dy_all;
   return out;
 }
 

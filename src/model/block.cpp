@@ -73,10 +73,11 @@ Block::Block(const std::string& prefix, const ModelConfig& config, bool is_moe, 
   else
     ffn_.emplace(prefix + ".ffn", parts.dtype, config.dim, config.inter_dim, config.init_std, parts.ranks);
   if (!config.fp8) return;
-  if (mla_) mla_->use_fp8();
-  if (gqa_) gqa_->use_fp8();
-  if (moe_) moe_->use_fp8();
-  if (ffn_) ffn_->use_fp8();
+  const KeptInputs inputs = config.keeps_fp8() ? KeptInputs::fp8 : KeptInputs::numbers;
+  if (mla_) mla_->use_fp8(inputs);
+  if (gqa_) gqa_->use_fp8(inputs);
+  if (moe_) moe_->use_fp8(inputs);
+  if (ffn_) ffn_->use_fp8(inputs);
 }
 
 void Block::add_attention(ExecContext& ctx, const Tensor& x_TD, const Tensor& y_TD, Saved& saved) {

@@ -53,7 +53,11 @@ struct ModelConfig {
   /// Linear maps of attention and feed-forward networks multiply in FP8 as DeepSeek-V3 was trained (its report, section
   /// 3.3); embedding, head, router, norms and attention itself do not.
   bool fp8 = false;
+  /// With fp8: what these maps read, and gate and up of the feed-forward networks, is kept for backward in FP8 alone;
+  /// not what the map after attention reads (section 3.3.3).
+  bool fp8_activations = true;
 
+  bool keeps_fp8() const { return fp8 && fp8_activations; }
   bool is_moe_layer(std::int64_t layer) const { return num_routed_experts > 0 && layer >= first_k_dense; }
   bool head_is_embedding() const { return tied_head && head == HeadKind::tokens; }
   std::int64_t qk_head_dim() const {

@@ -25,19 +25,6 @@ const Fp8Matrix& Fp8Weights::of(ExecContext& ctx, const Parameter& weight, Trans
   return kept.matrix;
 }
 
-Fp8Matrix fp8_rows(ExecContext& ctx, const Tensor& x_TI) {
-  const Fp8Matrix matrix = ctx.ops.empty_fp8_rows(x_TI.shape().flat_rows(), x_TI.shape().back());
-  ctx.ops.quantize_fp8_rows(matrix, x_TI, Fp8Scaling::exact, ctx.compute);
-  return matrix;
-}
-
-Fp8Matrix fp8_columns(ExecContext& ctx, const Tensor& x_TI, const Tensor& offsets_E1) {
-  const std::int64_t groups = offsets_E1.defined() ? offsets_E1.numel() - 1 : 1;
-  const Fp8Matrix matrix = ctx.ops.empty_fp8_columns(x_TI.shape().flat_rows(), x_TI.shape().back(), groups);
-  ctx.ops.quantize_fp8_columns(matrix, x_TI, offsets_E1, ctx.compute);
-  return matrix;
-}
-
 void require_fp8_sizes(const Parameter& weight) {
   const Shape& shape = weight.spec.extent;
   const std::int64_t rows = shape[shape.ndim() - 2], columns = shape.back();

@@ -21,10 +21,6 @@ class Fp8Weights {
   std::array<Kept, 2> kept_;
 };
 
-/// x by rows of the context's tokens: the left operand of forward and of input gradients.
-Fp8Matrix fp8_rows(ExecContext& ctx, const Tensor& x_TI);
-/// x transposed, tiles along the tokens (of each group): an operand of weight gradients.
-Fp8Matrix fp8_columns(ExecContext& ctx, const Tensor& x_TI, const Tensor& offsets_E1 = {});
 /// @throws ConfigError naming the parameter where a side of the matrix held here is no multiple of 16.
 void require_fp8_sizes(const Parameter& weight);
 

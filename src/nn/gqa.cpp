@@ -1,11 +1,13 @@
 #include "src/nn/gqa.hpp"
 
+#include <utility>
+
 #include "src/nn/parameter_list.hpp"
 
 namespace athanor {
 namespace {
 
-void set_input(Gqa::Saved& saved, const Tensor& x_TD) { saved.w_q.x_TI = saved.w_k.x_TI = saved.w_v.x_TI = x_TD; }
+void set_input(Gqa::Saved& saved, const Activation& x_TD) { saved.w_q.x_TI = saved.w_k.x_TI = saved.w_v.x_TI = x_TD; }
 
 }  // namespace
 
@@ -36,8 +38,8 @@ Gqa::Gqa(const std::string& prefix, DType dtype, const GqaConfig& config, const 
   w_o_.cut_inputs(ranks);
 }
 
-Tensor Gqa::project(ExecContext& ctx, Linear& w, std::optional<RmsNorm>& norm, std::int64_t num_heads,
-                    const Tensor& x_TD, const Tensor& positions_T, Linear::Saved& saved_w, RmsNorm::Saved& saved_norm) {
+Tensor Gqa::project(ExecContext& ctx, Linear& w, std::optional<RmsNorm>& norm, std::int64_t num_heads, Activation& x_TD,
+                    const Tensor& positions_T, Linear::Saved& saved_w, RmsNorm::Saved& saved_norm) {
   Tensor heads = w.forward(ctx, x_TD, saved_w);
   if (norm) {
     const Shape shape = heads.shape();
@@ -56,7 +58,7 @@ Tensor Gqa::project_backward(ExecContext& ctx, std::optional<RmsNorm>& norm, std
   return norm->backward_input(ctx, dnormed, saved_norm).reshaped(shape);
 }
 
-Gqa::Operands Gqa::operands(ExecContext& ctx, const Tensor& all_TD, Saved& saved) {
+Gqa::Operands Gqa::operands(ExecContext& ctx, Activation& all_TD, Saved& saved) {
   const Tensor& positions_T = ctx.batch.positions_T;
   Operands made;
   made.q = project(ctx, w_q_, q_norm_, config_.num_heads, all_TD, positions_T, saved.w_q, saved.q_norm);
@@ -67,8 +69,13 @@ Gqa::Operands Gqa::operands(ExecContext& ctx, const Tensor& all_TD, Saved& saved
 }
 
 Tensor Gqa::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
-  const auto [q, k, v] = operands(ctx, ranks_.gather(ctx, x_TD), saved);
-  if (ctx.training) set_input(saved, x_TD);
+  Operands made;
+  {  // what is not kept of the input goes before attention
+    Activation all_TD(ranks_.gather(ctx, x_TD));
+    made = operands(ctx, all_TD, saved);
+  }
+  const auto& [q, k, v] = made;
+  if (ctx.training && ranks_.tp_size() > 1) set_input(saved, Activation(x_TD).kept(ctx, w_q_.kept_inputs()));
   const Tensor o = ctx.empty(q.shape());
   const Tensor lse_TH = ctx.empty_acc({q.dim(0), config_.num_heads});
   ctx.ops.attention_forward(o, lse_TH, q, k, v, ctx.batch.key_begin_T, ctx.batch.context.key_end_T, args_, ctx.compute);
@@ -88,9 +95,10 @@ Tensor Gqa::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
 
 Tensor Gqa::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
   Tensor d_o = w_o_.backward_input(ctx, ranks_.gather(ctx, dy_TD), saved.w_o);
-  set_input(saved, ranks_.gather(ctx, saved.w_q.x_TI));
+  set_input(saved, gathered(ctx, ranks_, saved.w_q.x_TI, w_q_.kept_inputs()));
   if (!saved.q.defined()) {
-    const auto [q, k, v] = operands(ctx, saved.w_q.x_TI, saved);
+    Activation all_TD = saved.w_q.x_TI;
+    const auto [q, k, v] = operands(ctx, all_TD, saved);
     saved.q = q;
     saved.k = k;
     saved.v = v;
@@ -112,9 +120,12 @@ Tensor Gqa::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) 
 }
 
 void Gqa::backward_weight(ExecContext& ctx, Saved& saved) {
-  w_q_.backward_weight(ctx, saved.w_q);
-  w_k_.backward_weight(ctx, saved.w_k);
-  w_v_.backward_weight(ctx, saved.w_v);
+  {
+    Activation x = std::exchange(saved.w_q.x_TI, Activation{});
+    w_q_.backward_weight(ctx, x, saved.w_q);
+    w_k_.backward_weight(ctx, x, saved.w_k);
+    w_v_.backward_weight(ctx, x, saved.w_v);
+  }
   if (q_norm_) {
     q_norm_->backward_weight(ctx, saved.q_norm);
     k_norm_->backward_weight(ctx, saved.k_norm);
@@ -125,9 +136,10 @@ void Gqa::backward_weight(ExecContext& ctx, Saved& saved) {
 Tensor Gqa::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows, LayerCache& cache) {
   Saved unused;
   const Tensor& positions_R = rows.positions_R;
-  const Tensor q = project(ctx, w_q_, q_norm_, config_.num_heads, x_RD, positions_R, unused.w_q, unused.q_norm);
-  const Tensor k = project(ctx, w_k_, k_norm_, config_.num_kv_heads, x_RD, positions_R, unused.w_k, unused.k_norm);
-  const Tensor v = w_v_.forward(ctx, x_RD, unused.w_v);
+  Activation x(x_RD);
+  const Tensor q = project(ctx, w_q_, q_norm_, config_.num_heads, x, positions_R, unused.w_q, unused.q_norm);
+  const Tensor k = project(ctx, w_k_, k_norm_, config_.num_kv_heads, x, positions_R, unused.w_k, unused.k_norm);
+  const Tensor v = w_v_.forward(ctx, x, unused.w_v);
   ctx.ops.scatter_rows(cache.k, k, rows.cache_rows_R, ctx.compute);
   ctx.ops.scatter_rows(cache.v, v, rows.cache_rows_R, ctx.compute);
   const Tensor o = ctx.empty(q.shape());
@@ -136,8 +148,9 @@ Tensor Gqa::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows,
   return ranks_.sum_scatter(ctx, w_o_.forward(ctx, o, unused.w_o));
 }
 
-void Gqa::use_fp8() {
-  for (Linear* linear : {&w_q_, &w_k_, &w_v_, &w_o_}) linear->use_fp8();
+void Gqa::use_fp8(KeptInputs inputs) {
+  for (Linear* linear : {&w_q_, &w_k_, &w_v_}) linear->use_fp8(inputs);
+  w_o_.use_fp8(KeptInputs::numbers);
 }
 
 std::vector<Parameter*> Gqa::parameters() { return parameters_of(w_q_, w_k_, w_v_, q_norm_, k_norm_, w_o_); }

@@ -3,7 +3,7 @@
 // T tokens, D model width, H query heads, G key/value heads, Q = head_dim; query head h reads key/value head h / (H/G).
 // Law: cut over tp by heads; x and y are this rank's tokens. Keys and values are gathered over cp. Kept for backward:
 // the inputs of the linears and norms (of x this rank's tokens, gathered again in backward_input), q, k, v, o and one
-// log-sum-exp a token and head.
+// log-sum-exp a token and head. Where inputs are kept in FP8, w_o's is not, as in Mla.
 #pragma once
 
 #include <optional>
@@ -42,7 +42,7 @@ class Gqa {
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
   void backward_weight(ExecContext& ctx, Saved& saved);
   /// All linears multiply in FP8 from now on; attention itself does not.
-  void use_fp8();
+  void use_fp8(KeptInputs inputs = KeptInputs::numbers);
   std::vector<Parameter*> parameters();
 
   /// The same function for rows that attend to the cache (k and v of width G*Q).
@@ -50,7 +50,7 @@ class Gqa {
 
  private:
   /// One of query and key: linear, norm of every head where there is one, rotation.
-  Tensor project(ExecContext& ctx, Linear& w, std::optional<RmsNorm>& norm, std::int64_t num_heads, const Tensor& x_TD,
+  Tensor project(ExecContext& ctx, Linear& w, std::optional<RmsNorm>& norm, std::int64_t num_heads, Activation& x_TD,
                  const Tensor& positions_T, Linear::Saved& saved_w, RmsNorm::Saved& saved_norm);
   /// The transpose: the gradient of the linear's output, from that of the rotated heads (overwritten).
   Tensor project_backward(ExecContext& ctx, std::optional<RmsNorm>& norm, std::int64_t num_heads, const Tensor& dheads,
@@ -60,7 +60,7 @@ class Gqa {
     Tensor q, k, v;
   };
   /// Queries, keys and values of x [T, D], keys and values gathered over cp.
-  Operands operands(ExecContext& ctx, const Tensor& all_TD, Saved& saved);
+  Operands operands(ExecContext& ctx, Activation& all_TD, Saved& saved);
 
   GqaConfig config_;    ///< num_heads, num_kv_heads: of this rank
   AttentionArgs args_;  ///< likewise

@@ -1,5 +1,7 @@
 #include "src/nn/grouped_experts.hpp"
 
+#include <utility>
+
 namespace athanor {
 
 GroupedExperts::GroupedExperts(const std::string& prefix, DType dtype, std::int64_t num_experts,
@@ -14,36 +16,37 @@ GroupedExperts::GroupedExperts(const std::string& prefix, DType dtype, std::int6
   }
 }
 
-void GroupedExperts::use_fp8() {
+void GroupedExperts::use_fp8(KeptInputs inputs) {
   for (const Parameter* parameter : parameters()) require_fp8_sizes(*parameter);
   fp8_.emplace();
+  kept_inputs_ = inputs;
+}
+
+void GroupedExperts::multiply(ExecContext& ctx, Tensor y, Activation& x, const Parameter& weight, Fp8Weights Fp8::*form,
+                              const Tensor& offsets_E1) {
+  if (fp8_)
+    ctx.ops.grouped_gemm_fp8(y, x.fp8_rows(ctx, kept_inputs_), ((*fp8_).*form).of(ctx, weight, Transpose::no),
+                             offsets_E1, false, ctx.compute);
+  else
+    ctx.ops.grouped_gemm(y, x.numbers(ctx), weight.weight, offsets_E1, ctx.compute);
 }
 
 Tensor GroupedExperts::forward(ExecContext& ctx, const Tensor& x_RD, const Tensor& offsets_E1, Saved& saved) {
   const Shape inner{x_RD.dim(0), w_gate_EFD_.spec.extent[1]};
-  const Tensor gate_RF = ctx.empty(inner), up_RF = ctx.empty(inner), hidden_RF = ctx.empty(inner);
+  Activation x(x_RD), gate_RF(ctx.empty(inner)), up_RF(ctx.empty(inner)), hidden_RF(ctx.empty(inner));
   Tensor y_RD = ctx.empty(x_RD.shape());
-  if (fp8_) {
-    const Fp8Matrix x = fp8_rows(ctx, x_RD);
-    ctx.ops.grouped_gemm_fp8(gate_RF, x, fp8_->w_gate.of(ctx, w_gate_EFD_, Transpose::no), offsets_E1, false,
-                             ctx.compute);
-    ctx.ops.grouped_gemm_fp8(up_RF, x, fp8_->w_up.of(ctx, w_up_EFD_, Transpose::no), offsets_E1, false, ctx.compute);
-    ctx.ops.swiglu_forward(hidden_RF, gate_RF, up_RF, ctx.compute);
-    ctx.ops.grouped_gemm_fp8(y_RD, fp8_rows(ctx, hidden_RF), fp8_->w_down.of(ctx, w_down_EDF_, Transpose::no),
-                             offsets_E1, false, ctx.compute);
-  } else {
-    ctx.ops.grouped_gemm(gate_RF, x_RD, w_gate_EFD_.weight, offsets_E1, ctx.compute);
-    ctx.ops.grouped_gemm(up_RF, x_RD, w_up_EFD_.weight, offsets_E1, ctx.compute);
-    ctx.ops.swiglu_forward(hidden_RF, gate_RF, up_RF, ctx.compute);
-    ctx.ops.grouped_gemm(y_RD, hidden_RF, w_down_EDF_.weight, offsets_E1, ctx.compute);
-  }
+  multiply(ctx, gate_RF.numbers(ctx), x, w_gate_EFD_, &Fp8::w_gate, offsets_E1);
+  multiply(ctx, up_RF.numbers(ctx), x, w_up_EFD_, &Fp8::w_up, offsets_E1);
+  ctx.ops.swiglu_forward(hidden_RF.numbers(ctx), gate_RF.numbers(ctx), up_RF.numbers(ctx), ctx.compute);
   if (ctx.training) {
-    saved.x_RD = x_RD;
-    saved.gate_RF = gate_RF;
-    saved.up_RF = up_RF;
-    if (ctx.recompute != Recompute::selective) saved.hidden_RF = hidden_RF;
+    saved.x_RD = x.kept(ctx, kept_inputs_);
+    saved.gate_RF = gate_RF.kept(ctx, kept_inputs_);
+    saved.up_RF = up_RF.kept(ctx, kept_inputs_);
     saved.offsets_E1 = offsets_E1;
   }
+  x = gate_RF = up_RF = Activation{};  // what is not kept goes
+  multiply(ctx, y_RD, hidden_RF, w_down_EDF_, &Fp8::w_down, offsets_E1);
+  if (ctx.training && ctx.recompute != Recompute::selective) saved.hidden_RF = hidden_RF.kept(ctx, kept_inputs_);
   return y_RD;
 }
 
@@ -57,16 +60,16 @@ void GroupedExperts::input_gradient(ExecContext& ctx, Tensor dx, const Tensor& d
 }
 
 Tensor GroupedExperts::backward_input(ExecContext& ctx, const Tensor& dy_RD, Saved& saved) {
+  saved.dgate_RF = std::exchange(saved.gate_RF, Activation{}).numbers(ctx);
+  saved.dup_RF = std::exchange(saved.up_RF, Activation{}).numbers(ctx);
   if (!saved.hidden_RF.defined()) {
-    saved.hidden_RF = ctx.empty(saved.gate_RF.shape());
-    ctx.ops.swiglu_forward(saved.hidden_RF, saved.gate_RF, saved.up_RF, ctx.compute);
+    Activation hidden_RF(ctx.empty(saved.dgate_RF.shape()));
+    ctx.ops.swiglu_forward(hidden_RF.numbers(ctx), saved.dgate_RF, saved.dup_RF, ctx.compute);
+    saved.hidden_RF = hidden_RF.kept(ctx, kept_inputs_);
   }
-  const Tensor dhidden_RF = ctx.empty(saved.hidden_RF.shape());
+  const Tensor dhidden_RF = ctx.empty(saved.dgate_RF.shape());
   input_gradient(ctx, dhidden_RF, dy_RD, w_down_EDF_, &Fp8::w_down, saved.offsets_E1, false);
-  ctx.ops.swiglu_backward(saved.gate_RF, saved.up_RF, dhidden_RF, saved.gate_RF, saved.up_RF, ctx.compute);
-  saved.dgate_RF = std::move(saved.gate_RF);
-  saved.dup_RF = std::move(saved.up_RF);
-  saved.gate_RF = saved.up_RF = Tensor{};
+  ctx.ops.swiglu_backward(saved.dgate_RF, saved.dup_RF, dhidden_RF, saved.dgate_RF, saved.dup_RF, ctx.compute);
   saved.dy_RD = dy_RD;
   Tensor dx_RD = ctx.empty(dy_RD.shape());
   input_gradient(ctx, dx_RD, saved.dup_RF, w_up_EFD_, &Fp8::w_up, saved.offsets_E1, false);
@@ -74,21 +77,20 @@ Tensor GroupedExperts::backward_input(ExecContext& ctx, const Tensor& dy_RD, Sav
   return dx_RD;
 }
 
+void GroupedExperts::weight_gradient(ExecContext& ctx, const Parameter& weight, const Tensor& dy, Activation& x,
+                                     const Tensor& offsets_E1) {
+  if (fp8_)
+    ctx.ops.grouped_gemm_fp8_weight(weight.grad, fp8_columns(ctx, dy, offsets_E1), x.fp8_columns(ctx, offsets_E1),
+                                    offsets_E1, ctx.compute);
+  else
+    ctx.ops.grouped_gemm_backward_weight(weight.grad, dy, x.numbers(ctx), offsets_E1, ctx.compute);
+}
+
 void GroupedExperts::backward_weight(ExecContext& ctx, Saved& saved) {
-  const Tensor& offsets_E1 = saved.offsets_E1;
-  if (fp8_) {
-    const Fp8Matrix x = fp8_columns(ctx, saved.x_RD, offsets_E1);
-    const auto add = [&](const Parameter& weight, const Tensor& dy, const Fp8Matrix& input) {
-      ctx.ops.grouped_gemm_fp8_weight(weight.grad, fp8_columns(ctx, dy, offsets_E1), input, offsets_E1, ctx.compute);
-    };
-    add(w_gate_EFD_, saved.dgate_RF, x);
-    add(w_up_EFD_, saved.dup_RF, x);
-    add(w_down_EDF_, saved.dy_RD, fp8_columns(ctx, saved.hidden_RF, offsets_E1));
-  } else {
-    ctx.ops.grouped_gemm_backward_weight(w_gate_EFD_.grad, saved.dgate_RF, saved.x_RD, offsets_E1, ctx.compute);
-    ctx.ops.grouped_gemm_backward_weight(w_up_EFD_.grad, saved.dup_RF, saved.x_RD, offsets_E1, ctx.compute);
-    ctx.ops.grouped_gemm_backward_weight(w_down_EDF_.grad, saved.dy_RD, saved.hidden_RF, offsets_E1, ctx.compute);
-  }
+  weight_gradient(ctx, w_gate_EFD_, saved.dgate_RF, saved.x_RD, saved.offsets_E1);
+  weight_gradient(ctx, w_up_EFD_, saved.dup_RF, saved.x_RD, saved.offsets_E1);
+  saved.x_RD = Activation{};
+  weight_gradient(ctx, w_down_EDF_, saved.dy_RD, saved.hidden_RF, saved.offsets_E1);
   saved = Saved{};
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "src/nn/activation.hpp"
 #include "src/nn/fp8_weights.hpp"
 
 namespace athanor {
@@ -14,9 +15,9 @@ namespace athanor {
 class GroupedExperts {
  public:
   struct Saved {
-    Tensor x_RD, hidden_RF;  ///< from forward to backward_weight
-    Tensor gate_RF, up_RF;   ///< from forward to backward_input
-    Tensor dy_RD;            ///< these three from backward_input to backward_weight
+    Activation x_RD, hidden_RF;  ///< from forward to backward_weight
+    Activation gate_RF, up_RF;   ///< from forward to backward_input
+    Tensor dy_RD;                ///< these three from backward_input to backward_weight
     Tensor dgate_RF, dup_RF;
     Tensor offsets_E1;  ///< i32
   };
@@ -28,7 +29,7 @@ class GroupedExperts {
                  double init_std);
 
   /// Multiplies in FP8 from now on, as Linear does; tiles along the tokens begin anew with every expert.
-  void use_fp8();
+  void use_fp8(KeptInputs inputs = KeptInputs::numbers);
 
   Tensor forward(ExecContext& ctx, const Tensor& x_RD, const Tensor& offsets_E1, Saved& saved);
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_RD, Saved& saved);
@@ -40,12 +41,20 @@ class GroupedExperts {
     Fp8Weights w_gate, w_up, w_down;
   };
 
+  /// y = x through one of the three stacks.
+  void multiply(ExecContext& ctx, Tensor y, Activation& x, const Parameter& weight, Fp8Weights Fp8::*form,
+                const Tensor& offsets_E1);
+
   /// dx = (or +=) dy through one of the three stacks.
   void input_gradient(ExecContext& ctx, Tensor dx, const Tensor& dy, const Parameter& weight, Fp8Weights Fp8::*form,
                       const Tensor& offsets_E1, bool accumulate);
+  /// The gradient of one of the three += dy^T x.
+  void weight_gradient(ExecContext& ctx, const Parameter& weight, const Tensor& dy, Activation& x,
+                       const Tensor& offsets_E1);
 
   Parameter w_gate_EFD_, w_up_EFD_, w_down_EDF_;
   std::optional<Fp8> fp8_;
+  KeptInputs kept_inputs_ = KeptInputs::numbers;
 };
 
 }  // namespace athanor

@@ -20,24 +20,31 @@ void Linear::cut_inputs(const ParallelRanks& ranks) {
   ranks.cut(weight_OI_, 1);
 }
 
-void Linear::use_fp8() {
+void Linear::use_fp8(KeptInputs inputs) {
   require_fp8_sizes(weight_OI_);
   fp8_.emplace();
+  kept_inputs_ = inputs;
 }
 
 Tensor Linear::forward(ExecContext& ctx, const Tensor& x_TI, Saved& saved) {
-  Tensor y_TO = ctx.ops.empty({x_TI.dim(0), out_features()}, x_TI.dtype());
+  Activation x(x_TI);
+  return forward(ctx, x, saved);
+}
+
+Tensor Linear::forward(ExecContext& ctx, Activation& x_TI, Saved& saved) {
+  Tensor y_TO = ctx.ops.empty({x_TI.num_rows(), out_features()}, x_TI.dtype(ctx));
   forward_into(ctx, x_TI, y_TO, false, saved);
   return y_TO;
 }
 
-void Linear::forward_into(ExecContext& ctx, const Tensor& x_TI, Tensor y_TO, bool accumulate, Saved& saved) {
+void Linear::forward_into(ExecContext& ctx, Activation& x_TI, Tensor y_TO, bool accumulate, Saved& saved) {
   if (fp8_)
-    ctx.ops.gemm_fp8(y_TO, fp8_rows(ctx, x_TI), fp8_->of(ctx, weight_OI_, Transpose::no), accumulate, ctx.compute);
+    ctx.ops.gemm_fp8(y_TO, x_TI.fp8_rows(ctx, kept_inputs_), fp8_->of(ctx, weight_OI_, Transpose::no), accumulate,
+                     ctx.compute);
   else
-    ctx.ops.gemm(y_TO, x_TI, Transpose::no, weight_OI_.weight, Transpose::yes, accumulate, ctx.compute);
+    ctx.ops.gemm(y_TO, x_TI.numbers(ctx), Transpose::no, weight_OI_.weight, Transpose::yes, accumulate, ctx.compute);
   if (has_bias_) ctx.ops.add_bias(y_TO, bias_O_.weight, ctx.compute);
-  if (ctx.training) saved.x_TI = x_TI;
+  if (ctx.training) saved.x_TI = x_TI.kept(ctx, kept_inputs_);
 }
 
 Tensor Linear::backward_input(ExecContext& ctx, const Tensor& dy_TO, Saved& saved) {
@@ -55,10 +62,15 @@ void Linear::backward_input_into(ExecContext& ctx, const Tensor& dy_TO, Tensor d
 }
 
 void Linear::backward_weight(ExecContext& ctx, Saved& saved) {
+  Activation x = std::move(saved.x_TI);
+  backward_weight(ctx, x, saved);
+}
+
+void Linear::backward_weight(ExecContext& ctx, Activation& x_TI, Saved& saved) {
   if (fp8_)
-    ctx.ops.gemm_fp8(weight_OI_.grad, fp8_columns(ctx, saved.dy_TO), fp8_columns(ctx, saved.x_TI), true, ctx.compute);
+    ctx.ops.gemm_fp8(weight_OI_.grad, fp8_columns(ctx, saved.dy_TO), x_TI.fp8_columns(ctx), true, ctx.compute);
   else
-    ctx.ops.gemm(weight_OI_.grad, saved.dy_TO, Transpose::yes, saved.x_TI, Transpose::no, true, ctx.compute);
+    ctx.ops.gemm(weight_OI_.grad, saved.dy_TO, Transpose::yes, x_TI.numbers(ctx), Transpose::no, true, ctx.compute);
   if (has_bias_) ctx.ops.bias_backward(bias_O_.grad, saved.dy_TO, ctx.compute);
   saved = Saved{};
 }

@@ -1,13 +1,15 @@
 // Linear map y_TO = x_TI * w_OI^T (+ b_O). Law: the weight is stored [out, in]; x and dy are kept for backward_weight
-// by reference, so that several linears of one input share it. In FP8 all three products take E4M3 operands made of the
-// same numbers: x and dy in 1 x 128 tiles, along the tokens for the weight's gradient, w in 128 x 128 blocks
-// (DeepSeek-V3 report, section 3.3); results, biases and gradients stay what they are.
+// by reference, so that several linears of one input share it. In FP8 all three products take E4M3 operands: x and dy
+// in 1 x 128 tiles, along the tokens for the weight's gradient, w in 128 x 128 blocks (DeepSeek-V3 report, section
+// 3.3); x in FP8 is made once for all maps of an Activation, and is all that is kept of it where that was asked for.
+// Results, biases and gradients stay what they are.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "src/nn/activation.hpp"
 #include "src/nn/fp8_weights.hpp"
 #include "src/nn/parallel_ranks.hpp"
 
@@ -16,8 +18,8 @@ namespace athanor {
 class Linear {
  public:
   struct Saved {
-    Tensor x_TI;   ///< from forward to backward_weight
-    Tensor dy_TO;  ///< from backward_input to backward_weight
+    Activation x_TI;  ///< from forward to backward_weight
+    Tensor dy_TO;     ///< from backward_input to backward_weight
   };
 
   /// @param bias_name  canonical name of the bias; empty: no bias.
@@ -30,18 +32,23 @@ class Linear {
   void cut_inputs(const ParallelRanks& ranks);
 
   /// Multiplies in FP8 from now on. After the cuts. @throws ConfigError when a side is no multiple of 16.
-  void use_fp8();
+  void use_fp8(KeptInputs inputs = KeptInputs::numbers);
 
   Tensor forward(ExecContext& ctx, const Tensor& x_TI, Saved& saved);
+  /// Of an input that other maps, of the same use_fp8, read too.
+  Tensor forward(ExecContext& ctx, Activation& x_TI, Saved& saved);
   /// y = (or +=, when `accumulate`) the map of x.
-  void forward_into(ExecContext& ctx, const Tensor& x_TI, Tensor y_TO, bool accumulate, Saved& saved);
+  void forward_into(ExecContext& ctx, Activation& x_TI, Tensor y_TO, bool accumulate, Saved& saved);
 
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TO, Saved& saved);
   /// dx = (or +=, when `accumulate`) the gradient: how several linears of one input sum theirs.
   void backward_input_into(ExecContext& ctx, const Tensor& dy_TO, Tensor dx_TI, bool accumulate, Saved& saved);
 
   void backward_weight(ExecContext& ctx, Saved& saved);
+  /// x_TI: saved.x_TI, of this map or of another of the same input.
+  void backward_weight(ExecContext& ctx, Activation& x_TI, Saved& saved);
   std::vector<Parameter*> parameters();
+  KeptInputs kept_inputs() const { return kept_inputs_; }
 
   const Parameter& weight() const { return weight_OI_; }
   std::int64_t out_features() const { return weight_OI_.spec.extent[0]; }
@@ -52,6 +59,7 @@ class Linear {
   Parameter bias_O_;
   bool has_bias_;
   std::optional<Fp8Weights> fp8_;
+  KeptInputs kept_inputs_ = KeptInputs::numbers;
 };
 
 static_assert(Layer<Linear>);

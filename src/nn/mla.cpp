@@ -1,5 +1,7 @@
 #include "src/nn/mla.hpp"
 
+#include <utility>
+
 #include "src/nn/parameter_list.hpp"
 
 namespace athanor {
@@ -62,24 +64,29 @@ Mla::Latent Mla::map_joined(ExecContext& ctx, const Latent& latent, const Map& m
   return mapped;
 }
 
-Tensor Mla::project_query(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved) {
+Tensor Mla::project_query(ExecContext& ctx, Activation& x_TD, const Tensor& positions_T, Saved& saved) {
   Tensor q;
   if (w_q_) {
-    q = w_q_->forward(ctx, ranks_.gather(ctx, x_TD), saved.w_q);
-    if (ctx.training) saved.w_q.x_TI = x_TD;
+    q = project_gathered(ctx, *w_q_, x_TD, saved.w_q);
   } else {
-    const Tensor c_q = q_norm_->forward(ctx, w_q_a_->forward(ctx, x_TD, saved.w_q_a), saved.q_norm);
-    q = w_q_b_->forward(ctx, ranks_.gather(ctx, c_q), saved.w_q_b);
-    if (ctx.training) saved.w_q_b.x_TI = c_q;
+    Activation c_q(q_norm_->forward(ctx, w_q_a_->forward(ctx, x_TD, saved.w_q_a), saved.q_norm));
+    q = project_gathered(ctx, *w_q_b_, c_q, saved.w_q_b);
   }
   rope_.apply(ctx, q, positions_T, config_.num_heads, config_.qk_nope_head_dim);
   return q;
 }
 
-Mla::Latent Mla::project_latent(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved) {
+Tensor Mla::project_gathered(ExecContext& ctx, Linear& w, Activation& x_TI, Linear::Saved& saved) {
+  if (ranks_.tp_size() == 1) return w.forward(ctx, x_TI, saved);
+  const Tensor q = w.forward(ctx, ranks_.gather(ctx, x_TI.numbers(ctx)), saved);
+  if (ctx.training) saved.x_TI = x_TI.kept(ctx, w.kept_inputs());
+  return q;
+}
+
+Mla::Latent Mla::project_latent(ExecContext& ctx, Activation& x_TD, const Tensor& positions_T, Saved& saved) {
   const Tensor kv_a = w_kv_a_.forward(ctx, x_TD, saved.w_kv_a);
-  const Tensor c_kv = ctx.empty({x_TD.dim(0), config_.kv_lora_rank});
-  const Tensor k_pe = ctx.empty({x_TD.dim(0), config_.qk_rope_head_dim});
+  const Tensor c_kv = ctx.empty({x_TD.num_rows(), config_.kv_lora_rank});
+  const Tensor k_pe = ctx.empty({x_TD.num_rows(), config_.qk_rope_head_dim});
   ctx.ops.split_columns(c_kv, k_pe, kv_a, ctx.compute);
   Latent latent{kv_norm_.forward(ctx, c_kv, saved.kv_norm), k_pe};
   if (ranks_.tp_size() > 1 && !ctx.decoding)
@@ -90,12 +97,12 @@ Mla::Latent Mla::project_latent(ExecContext& ctx, const Tensor& x_TD, const Tens
   return latent;
 }
 
-void Mla::assemble_keys(ExecContext& ctx, const Latent& latent, Tensor& k, Tensor& v, Saved& saved) {
-  const std::int64_t keys = latent.c_kv.dim(0), heads = config_.num_heads;
-  const Tensor kv = w_kv_b_.forward(ctx, latent.c_kv, saved.w_kv_b);
+void Mla::assemble_keys(ExecContext& ctx, Activation& c_kv, const Tensor& k_pe, Tensor& k, Tensor& v, Saved& saved) {
+  const std::int64_t keys = k_pe.dim(0), heads = config_.num_heads;
+  const Tensor kv = w_kv_b_.forward(ctx, c_kv, saved.w_kv_b);
   k = ctx.empty({keys, heads * (config_.qk_nope_head_dim + config_.qk_rope_head_dim)});
   v = ctx.empty({keys, heads * config_.v_head_dim});
-  ctx.ops.mla_assemble_kv(k, v, kv, latent.k_pe, heads, ctx.compute);
+  ctx.ops.mla_assemble_kv(k, v, kv, k_pe, heads, ctx.compute);
 }
 
 void Mla::recompute_operands(ExecContext& ctx, Saved& saved) {
@@ -103,22 +110,27 @@ void Mla::recompute_operands(ExecContext& ctx, Saved& saved) {
   Linear::Saved& saved_q = w_q_ ? saved.w_q : saved.w_q_b;
   saved.q = w_q.forward(ctx, saved_q.x_TI, saved_q);
   rope_.apply(ctx, saved.q, ctx.batch.positions_T, config_.num_heads, config_.qk_nope_head_dim);
-  assemble_keys(ctx, {saved.w_kv_b.x_TI, saved.k_pe}, saved.k, saved.v, saved);
+  assemble_keys(ctx, saved.w_kv_b.x_TI, saved.k_pe, saved.k, saved.v, saved);
   saved.k_pe = Tensor{};
 }
 
 Tensor Mla::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
-  const Tensor q = project_query(ctx, x_TD, ctx.batch.positions_T, saved);
-  const Latent latent = project_latent(ctx, x_TD, ctx.batch.positions_T, saved);
-  Tensor k, v;
-  assemble_keys(ctx, latent, k, v, saved);
+  Tensor q, k, v, k_pe;
+  {  // what is not kept of the inputs goes before attention
+    Activation x(x_TD);
+    q = project_query(ctx, x, ctx.batch.positions_T, saved);
+    Latent latent = project_latent(ctx, x, ctx.batch.positions_T, saved);
+    k_pe = latent.k_pe;
+    Activation c_kv(std::move(latent.c_kv));
+    assemble_keys(ctx, c_kv, k_pe, k, v, saved);
+  }
   const Tensor o = ctx.empty({q.dim(0), config_.num_heads * config_.v_head_dim});
   const Tensor lse_TH = ctx.empty_acc({q.dim(0), config_.num_heads});
   ctx.ops.attention_forward(o, lse_TH, q, k, v, ctx.batch.key_begin_T, ctx.batch.context.key_end_T,
                             attention_args(config_), ctx.compute);
   if (ctx.training) {
     if (ctx.recompute == Recompute::selective) {
-      saved.k_pe = latent.k_pe;
+      saved.k_pe = k_pe;
     } else {
       saved.q = q;
       saved.k = k;
@@ -134,7 +146,7 @@ Tensor Mla::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) 
   const std::int64_t heads = config_.num_heads;
   Tensor d_o = w_o_.backward_input(ctx, ranks_.gather(ctx, dy_TD), saved.w_o);
   Linear::Saved& saved_q = w_q_ ? saved.w_q : saved.w_q_b;
-  saved_q.x_TI = ranks_.gather(ctx, saved_q.x_TI);
+  saved_q.x_TI = gathered(ctx, ranks_, saved_q.x_TI, (w_q_ ? *w_q_ : *w_q_b_).kept_inputs());
   if (!saved.q.defined()) recompute_operands(ctx, saved);
   const Tensor dq = ctx.empty(saved.q.shape());
   Tensor dk = ctx.empty(saved.k.shape());
@@ -173,14 +185,20 @@ Tensor Mla::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) 
 }
 
 void Mla::backward_weight(ExecContext& ctx, Saved& saved) {
-  if (w_q_) {
-    w_q_->backward_weight(ctx, saved.w_q);
-  } else {
-    w_q_a_->backward_weight(ctx, saved.w_q_a);
+  {
+    Activation x = std::exchange(saved.w_kv_a.x_TI, Activation{});
+    w_kv_a_.backward_weight(ctx, x, saved.w_kv_a);
+    if (w_q_a_)
+      w_q_a_->backward_weight(ctx, x, saved.w_q_a);
+    else if (ranks_.tp_size() == 1)
+      w_q_->backward_weight(ctx, x, saved.w_q);
+  }
+  if (w_q_a_) {
     q_norm_->backward_weight(ctx, saved.q_norm);
     w_q_b_->backward_weight(ctx, saved.w_q_b);
+  } else if (ranks_.tp_size() > 1) {
+    w_q_->backward_weight(ctx, saved.w_q);
   }
-  w_kv_a_.backward_weight(ctx, saved.w_kv_a);
   kv_norm_.backward_weight(ctx, saved.kv_norm);
   w_kv_b_.backward_weight(ctx, saved.w_kv_b);
   w_o_.backward_weight(ctx, saved.w_o);
@@ -190,7 +208,8 @@ Tensor Mla::attend_heads(ExecContext& ctx, const Tensor& q, const Latent& latent
                          LayerCache& cache) {
   Saved unused;
   Tensor k, v;
-  assemble_keys(ctx, latent, k, v, unused);
+  Activation c_kv(latent.c_kv);
+  assemble_keys(ctx, c_kv, latent.k_pe, k, v, unused);
   ctx.ops.scatter_rows(cache.k, k, rows.cache_rows_R, ctx.compute);
   ctx.ops.scatter_rows(cache.v, v, rows.cache_rows_R, ctx.compute);
   Tensor o = ctx.empty({q.dim(0), config_.num_heads * config_.v_head_dim});
@@ -229,17 +248,19 @@ Tensor Mla::attend_latents(ExecContext& ctx, const Tensor& q, const Latent& late
 
 Tensor Mla::decode(ExecContext& ctx, const Tensor& x_RD, const DecodeRows& rows, LayerCache& cache) {
   Saved unused;
-  const Latent latent = project_latent(ctx, x_RD, rows.positions_R, unused);
-  const Tensor q = project_query(ctx, x_RD, rows.positions_R, unused);
+  Activation x(x_RD);
+  const Latent latent = project_latent(ctx, x, rows.positions_R, unused);
+  const Tensor q = project_query(ctx, x, rows.positions_R, unused);
   const Tensor o =
       cache.v.defined() ? attend_heads(ctx, q, latent, rows, cache) : attend_latents(ctx, q, latent, rows, cache);
   return ranks_.sum_scatter(ctx, w_o_.forward(ctx, o, unused.w_o));
 }
 
-void Mla::use_fp8() {
+void Mla::use_fp8(KeptInputs inputs) {
   for (std::optional<Linear>* linear : {&w_q_, &w_q_a_, &w_q_b_})
-    if (*linear) (*linear)->use_fp8();
-  for (Linear* linear : {&w_kv_a_, &w_kv_b_, &w_o_}) linear->use_fp8();
+    if (*linear) (*linear)->use_fp8(inputs);
+  for (Linear* linear : {&w_kv_a_, &w_kv_b_}) linear->use_fp8(inputs);
+  w_o_.use_fp8(KeptInputs::numbers);
 }
 
 std::vector<Parameter*> Mla::parameters() {

@@ -4,7 +4,8 @@
 // the same function. Cut over tp by heads: x and y are this rank's tokens; the latents are computed for these, so that
 // what is gathered (over tp, then over cp) is C + r numbers a token and not D or full keys. Kept for backward: the
 // inputs of the linears (of x and the query's latent this rank's tokens, gathered again in backward_input), q, k, v, o
-// and one log-sum-exp a token and head.
+// and one log-sum-exp a token and head. Where inputs are kept in FP8, w_o's is not: attention's own backward reads o,
+// and is sensitive to it (DeepSeek-V3 report, section 3.3.3, which has a format of 12 bits for it).
 #pragma once
 
 #include <optional>
@@ -46,7 +47,7 @@ class Mla {
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
   void backward_weight(ExecContext& ctx, Saved& saved);
   /// All linears multiply in FP8 from now on; attention itself, and the absorbed form in decode, do not.
-  void use_fp8();
+  void use_fp8(KeptInputs inputs = KeptInputs::numbers);
   std::vector<Parameter*> parameters();
 
   /// The same function for rows that attend to the cache, in the form in which the cache keeps tokens (CacheForm).
@@ -60,9 +61,12 @@ class Mla {
   /// A map of ParallelRanks on both parts of a latent at once.
   template <class Map>
   Latent map_joined(ExecContext& ctx, const Latent& latent, const Map& map) const;
-  Tensor project_query(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved);
+  /// x_TD: shared with project_latent.
+  Tensor project_query(ExecContext& ctx, Activation& x_TD, const Tensor& positions_T, Saved& saved);
+  /// w of the rows of all ranks of tp, of which this rank's are kept.
+  Tensor project_gathered(ExecContext& ctx, Linear& w, Activation& x_TI, Linear::Saved& saved);
   /// The full keys and values of all K latents, for the heads here.
-  void assemble_keys(ExecContext& ctx, const Latent& latent, Tensor& k, Tensor& v, Saved& saved);
+  void assemble_keys(ExecContext& ctx, Activation& c_kv, const Tensor& k_pe, Tensor& k, Tensor& v, Saved& saved);
   /// [R, H*v], keys and values of heads in the cache.
   Tensor attend_heads(ExecContext& ctx, const Tensor& q, const Latent& latent, const DecodeRows& rows,
                       LayerCache& cache);
@@ -71,7 +75,7 @@ class Mla {
                         LayerCache& cache);
   /// q, k and v from what their last linears kept.
   void recompute_operands(ExecContext& ctx, Saved& saved);
-  Latent project_latent(ExecContext& ctx, const Tensor& x_TD, const Tensor& positions_T, Saved& saved);
+  Latent project_latent(ExecContext& ctx, Activation& x_TD, const Tensor& positions_T, Saved& saved);
 
   MlaConfig config_;  ///< num_heads: of this rank
   const RopeTables& rope_;

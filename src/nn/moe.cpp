@@ -87,9 +87,9 @@ void Moe::backward_weight(ExecContext& ctx, Saved& saved) {
   if (shared_) shared_->backward_weight(ctx, saved.shared);
 }
 
-void Moe::use_fp8() {
-  experts_.use_fp8();
-  if (shared_) shared_->use_fp8();
+void Moe::use_fp8(KeptInputs inputs) {
+  experts_.use_fp8(inputs);
+  if (shared_) shared_->use_fp8(inputs);
 }
 
 std::vector<Parameter*> Moe::parameters() { return parameters_of(router_, experts_, shared_); }

@@ -52,7 +52,7 @@ class Moe {
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
   void backward_weight(ExecContext& ctx, Saved& saved);
   /// Experts, routed and shared, multiply in FP8 from now on; the router does not.
-  void use_fp8();
+  void use_fp8(KeptInputs inputs = KeptInputs::numbers);
   std::vector<Parameter*> parameters();
   Router& router() { return router_; }
 

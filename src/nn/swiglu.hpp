@@ -3,6 +3,7 @@
 // half to a sum for free. forward = forward_inner + forward_outer; backward_input = backward_outer + backward_inner.
 // Cut over tp by columns of the hidden activation: x and y are this rank's tokens, gate, up and hidden all tokens. Of
 // the input this rank's tokens are kept; backward_inner gathers it again, so that backward_weight has no messages.
+// Where inputs are kept in FP8, so are gate and up (DeepSeek-V3 report, section 3.3.3); forward reads them before.
 #pragma once
 
 #include <string>
@@ -16,9 +17,9 @@ class SwiGlu {
  public:
   struct Saved {
     Linear::Saved w_gate, w_up, w_down;
-    Tensor gate_TF, up_TF;    ///< from forward_inner to backward_outer
-    Tensor hidden_TF;         ///< from forward_inner to forward_outer
-    Tensor dgate_TF, dup_TF;  ///< from backward_outer to backward_inner
+    Activation gate_TF, up_TF;  ///< from forward_inner to backward_outer
+    Tensor hidden_TF;           ///< from forward_inner to forward_outer
+    Tensor dgate_TF, dup_TF;    ///< from backward_outer to backward_inner
   };
 
   /// Parameters prefix + ".w_gate" [F,D], ".w_up" [F,D], ".w_down" [D,F].
@@ -35,7 +36,7 @@ class SwiGlu {
 
   void backward_weight(ExecContext& ctx, Saved& saved);
   /// All three linears multiply in FP8 from now on.
-  void use_fp8();
+  void use_fp8(KeptInputs inputs = KeptInputs::numbers);
   std::vector<Parameter*> parameters();
 
  private:

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "parallel/agreement.hpp"
+#include "src/nn/swiglu.hpp"
 #include "tests/parallel/layout_job.hpp"
 #include "tests/parallel/tensor_values.hpp"
 
@@ -135,6 +136,78 @@ TEST(Layouts, Recompute) {
       expect_equal({.mesh = mesh, .schedule = {"zb1"}, .recompute = recompute}, experts_config());
       if (mesh.ep == 1) expect_equal({.mesh = mesh, .recompute = recompute}, dense_config());
     }
+}
+
+// Activations kept in FP8: pipelines, whose backward_weight comes late, give one rank's loss to the last bit and its
+// gradients within the order of their sums. Where tp or cp cuts a sum, tiles lie elsewhere, and numbers are those
+// within what 3 bits of mantissa cost; so are weights that a step has moved by such a gradient.
+TEST(Layouts, Fp8Activations) {
+  HostGroup world = HostGroup::world(), self = HostGroup::self();
+  if (world.size() > 2) return;
+  std::vector<Layout> list;
+  for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full})
+    list.push_back({.mesh = {.pp = 2, .dp = 1}, .schedule = {"zb1"}, .recompute = recompute});
+  list.push_back({.mesh = {.pp = 2, .dp = 1}, .schedule = {"dualpipev"}});
+  list.push_back({.mesh = {.dp = 1, .tp = 2}});
+  list.push_back({.mesh = {.dp = 1, .tp = 2}, .recompute = Recompute::selective});
+  list.push_back({.mesh = {.dp = 1, .cp = 2}, .recompute = Recompute::selective});
+  for (const Layout& layout : list) {
+    const MeshShape& m = layout.mesh;
+    if (m.pp * m.cp * m.tp != world.size()) continue;
+    SCOPED_TRACE(fmt::format("{}: pp {} cp {} tp {}", layout.schedule.name, m.pp, m.cp, m.tp));
+    Job cut(world, layout, testing::fp8_config(), {.dtype = DType::f32});
+    Job alone(self, {.mesh = {}, .recompute = layout.recompute}, testing::fp8_config(), {.dtype = DType::f32});
+    for (std::int64_t step = 1; step <= 2; ++step) {
+      const StepResult a = cut.run(step), b = alone.run(step);
+      const bool same = m.pp > 1;
+      EXPECT_NEAR(a.loss, b.loss, (step > 1 ? 0.02 : same ? 0.0 : 0.005) * b.loss) << "step " << step;
+      if (step > 1) continue;
+      EXPECT_NEAR(a.grad_norm, b.grad_norm, (same ? 1e-6 : 0.05) * b.grad_norm);
+    }
+  }
+}
+
+// Promise: a feed-forward network cut over tp, whose input is kept in FP8 and gathered again for backward, has the
+// weight gradients of the whole one to the last bit where the cut is between tiles.
+TEST(Layouts, Fp8InputsAreGatheredAgain) {
+  const HostGroup world = HostGroup::world();
+  if (world.size() != 2) return;
+  const std::int64_t tokens = 96, dim = 144, inter = 256;
+  const auto ops = make_backend("cpu");
+  const auto compute = ops->make_stream();
+  ProcessMesh mesh(world, MeshShape{.dp = 1, .tp = 2}, *ops);
+  const MicroBatch batch;
+  ExecContext ctx{*ops, *compute, *compute, batch, DType::f32};
+  const std::int64_t first = mesh.coord(Axis::tp) * tokens / 2;
+  const auto numbers = [&](std::uint64_t seed) {
+    const Philox random(seed, RandomPurpose::test, 0);
+    std::vector<double> values(static_cast<std::size_t>(tokens * dim));
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(random.word64(i)) * 0x1p-63 - 1.0;
+    return testing::tensor_of(*ops, values, {tokens, dim}, DType::f32, *compute);
+  };
+  const Tensor x_TD = numbers(1), dy_TD = numbers(2);
+  for (const Recompute recompute : {Recompute::none, Recompute::selective}) {
+    ctx.recompute = recompute;
+    SwiGlu whole("ffn", DType::f32, dim, inter, 0.1);
+    SwiGlu cut("ffn", DType::f32, dim, inter, 0.1, ParallelRanks(&mesh.along(Axis::tp), nullptr));
+    ParameterStore whole_store(*ops, whole.parameters(), {}, *compute), cut_store(*ops, cut.parameters(), {}, *compute);
+    for (ParameterStore* store : {&whole_store, &cut_store}) store->initialize(1, *compute);
+    const auto train = [&](SwiGlu& ffn, const Tensor& x, const Tensor& dy) {
+      ffn.use_fp8(KeptInputs::fp8);
+      SwiGlu::Saved saved;
+      (void)ffn.forward(ctx, x, saved);
+      (void)ffn.backward_input(ctx, dy, saved);
+      ffn.backward_weight(ctx, saved);
+    };
+    train(whole, x_TD, dy_TD);
+    train(cut, x_TD.rows(first, first + tokens / 2), dy_TD.rows(first, first + tokens / 2));
+    for (std::size_t i = 0; i < 2; ++i) {  // w_gate and w_up, whose rows are cut
+      const Parameter &mine = *cut.parameters()[i], &all = *whole.parameters()[i];
+      const std::int64_t row = mine.spec.offset[0];
+      EXPECT_EQ(values_of(*ops, mine.grad, *compute), values_of(*ops, all.grad.rows(row, row + inter / 2), *compute))
+          << mine.name();
+    }
+  }
 }
 
 // Asked to give up on one rank, before any micro-batch, all ranks throw and hold what they held before the step.

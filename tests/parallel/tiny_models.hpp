@@ -47,6 +47,18 @@ inline ModelConfig dense_config() {
   return config;
 }
 
+/// Experts in FP8, with activations kept so; sizes that two ranks of tp can cut. For f32 and bf16.
+inline ModelConfig fp8_config() {
+  ModelConfig config = experts_config();
+  config.dim = config.q_lora_rank = config.kv_lora_rank = 32;
+  config.num_heads = 2;
+  config.qk_nope_head_dim = config.qk_rope_head_dim = config.v_head_dim = 16;
+  config.inter_dim = 64;
+  config.moe_inter_dim = 32;
+  config.fp8 = true;
+  return config;
+}
+
 /// Large enough weights that what is sampled differs: experts and either attention; MTP beside MLA.
 inline ModelConfig sampling_config(AttentionKind attention) {
   ModelConfig config;
