@@ -209,11 +209,9 @@ Inner Sizes::moe() const {
   const bool has_shared = c.num_shared_experts > 0;
   const std::int64_t width = c.num_shared_experts * c.moe_inter_dim / layout_.tp;
   const std::int64_t shared = has_shared ? whole(width) : 0, kept_shared = has_shared ? kept(query_rows, width) : 0;
-  // The router reads x in the accumulation type, the shared expert as it is: its rows until I, gathered until W.
-  const bool keeps_own = c.keeps_fp8() || x_acc > 0;
-  const std::int64_t router_input = x_acc > 0 ? x_acc : x;
-  const std::int64_t input = router_input + (has_shared && keeps_own ? kept(rows, c.dim) : 0);
-  const std::int64_t x_again = has_shared && (layout_.tp > 1 || keeps_own) ? kept(query_rows, c.dim) : 0;
+  // The router keeps x as it is; so does the shared expert, its rows until I, gathered until W, or in FP8 of its own.
+  const std::int64_t input = x + (has_shared ? beside(kept(rows, c.dim)) : 0);
+  const std::int64_t x_again = has_shared && (layout_.tp > 1 || c.keeps_fp8()) ? kept(query_rows, c.dim) : 0;
   const std::int64_t dy_all = has_shared ? gathered(c.dim) : 0, partial = dy_all > 0 ? dy_all + x : 0;
 
   Inner out{.memory = {}, .keeps_dy = has_shared && layout_.tp == 1};
@@ -223,10 +221,10 @@ Inner Sizes::moe() const {
   const std::int64_t inner_kept = (selective() ? 2 : 3) * kept_inner;
   m.forward_kept = around + inner_kept + (selective() ? 2 : 3) * kept_shared;
   const std::int64_t shared_inner = 2 * kept_shared + shared, rounded = operand(pairs, c.moe_inter_dim);
-  m.forward_peak =
-      std::max({routed + x + scores + balancing, around + shared_inner + 2 * kept_inner + inner + rounded,
-                beside(around + row + shared_inner + 3 * inner + 2 * kept_inner),
-                around + inner_kept + shared_inner + operand(query_rows, width) + x + std::max(travelling, partial)});
+  m.forward_peak = std::max(
+      {routed + std::max(x, x_acc) + scores + balancing, around + shared_inner + 2 * kept_inner + inner + rounded,
+       beside(around + row + shared_inner + 3 * inner + 2 * kept_inner),
+       around + inner_kept + shared_inner + operand(query_rows, width) + x + std::max(travelling, partial)});
   // Behind I of the experts, and of the shared one: gradients of gate and up, and hidden.
   const std::int64_t inner_back = 2 * inner + kept_inner, shared_back = 2 * shared + kept_shared;
   const std::int64_t dweights = weights, all_kept = around + inner_back + shared_back;
@@ -235,7 +233,7 @@ Inner Sizes::moe() const {
   const std::int64_t in_experts = all_kept - weights + dweights + row + inner + rounded;  // y's rows went, dx's came
   const std::int64_t dispatching = all_kept - weights + dweights + row + x + travelling;
   // x, dy; gate, up, hidden
-  const std::int64_t kept_back = router_input + x_again + offsets + kept_row + row + inner_back + shared_back;
+  const std::int64_t kept_back = x + x_again + offsets + kept_row + row + inner_back + shared_back;
   const std::int64_t routing = kept_back + scores + dscores + chosen + dweights + x + std::max(scores, partial);
   const std::int64_t rounding = kept_back + dweights + x + scores + x_acc + (x_acc > 0 ? x : 0);
   m.backward_peak = dy_all + std::max({shared_backward, combining, in_experts, dispatching, routing, rounding});

@@ -1,6 +1,16 @@
 #include "src/nn/router.hpp"
 
 namespace athanor {
+namespace {
+
+Tensor in_acc(ExecContext& ctx, const Tensor& x) {
+  if (x.dtype() == ctx.acc()) return x;
+  Tensor x_acc = ctx.empty_acc(x.shape());
+  ctx.ops.copy(x_acc, x, ctx.compute);
+  return x_acc;
+}
+
+}  // namespace
 
 Router::Router(Backend& ops, const std::string& prefix, DType acc, const RouterConfig& config, Stream& stream,
                const ParallelRanks& ranks)
@@ -18,12 +28,7 @@ void Router::set_sums(Tensor balance_loss_1, Tensor expert_counts_E) {
 
 Routing Router::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   const std::int64_t tokens = x_TD.dim(0), num_experts = config_.args.num_experts, top_k = config_.args.top_k;
-  Tensor x_acc = x_TD;
-  if (x_TD.dtype() != ctx.acc()) {
-    x_acc = ctx.empty_acc(x_TD.shape());
-    ctx.ops.copy(x_acc, x_TD, ctx.compute);
-  }
-  const Tensor logits_TE = weight_ED_.forward(ctx, x_acc, saved.weight);
+  const Tensor logits_TE = weight_ED_.forward(ctx, in_acc(ctx, x_TD), saved.weight);
   const Tensor scores_TE = ctx.empty_acc({tokens, num_experts});
   const Routing routing{ctx.ops.empty({tokens, top_k}, DType::i32), ctx.empty_acc({tokens, top_k})};
   ctx.ops.router_forward(scores_TE, routing.expert_ids_TK, routing.weights_TK, logits_TE, bias_E_.tensor, config_.args,
@@ -31,6 +36,7 @@ Routing Router::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   if ((ctx.training && !ctx.recomputing) || ctx.counting_experts)
     ctx.ops.count_experts(expert_counts_E_, routing.expert_ids_TK, ctx.compute);
   if (ctx.training) {
+    saved.weight.x_TI = Activation(x_TD);
     saved.scores_TE = scores_TE;
     saved.expert_ids_TK = routing.expert_ids_TK;
     if (config_.balance_loss_alpha != 0.0) add_balance_loss(ctx, saved);
@@ -66,6 +72,9 @@ void Router::backward_input_into(ExecContext& ctx, const Tensor& dweights_TK, Te
   }
 }
 
-void Router::backward_weight(ExecContext& ctx, Saved& saved) { weight_ED_.backward_weight(ctx, saved.weight); }
+void Router::backward_weight(ExecContext& ctx, Saved& saved) {
+  Activation x_acc(in_acc(ctx, saved.weight.x_TI.numbers(ctx)));
+  weight_ED_.backward_weight(ctx, x_acc, saved.weight);
+}
 
 }  // namespace athanor

@@ -4,7 +4,8 @@
 // Law: logits, scores and weights are in the accumulation type whatever the compute type, and so is the parameter. The
 // bias steers the choice only; it is state, moved after each optimizer step by the counts, and has no gradient. Experts
 // are counted in the training forward, once a micro-batch. Every rank of tp and cp routes its own tokens; the balance
-// loss looks at whole sequences, so their scores are gathered and every rank has the same loss.
+// loss looks at whole sequences, so their scores are gathered and every rank has the same loss. x is kept for backward
+// as it came, in the compute type.
 #pragma once
 
 #include <string>
