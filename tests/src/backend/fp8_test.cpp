@@ -243,6 +243,7 @@ TEST_P(Fp8Test, CutsRowsIntoColumns) {
   const Tensor offsets_E1 = ids(starts, {groups + 1});
   for (const Fp8Scaling scaling : {Fp8Scaling::exact, Fp8Scaling::power_of_two})
     for (const bool grouped : {true, false}) {
+      if (scaling == Fp8Scaling::exact && !grouped) continue;
       const Fp8Matrix matrix = by_rows(numbers(rows, columns, 12), rows, columns, scaling);
       const Fp8Matrix turned = ops().empty_fp8_columns(rows, columns, grouped ? groups : 1);
       ops().retile_fp8_columns(turned, matrix, grouped ? offsets_E1 : Tensor{}, stream());
