@@ -1,10 +1,12 @@
 // The emulated GPU finds what a real one would hide: each kernel here breaks a rule on purpose.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <string>
 #include <vector>
 
 #include "src/backend/cuda/launch.cuh"
+#include "src/backend/cuda/wgmma.cuh"
 
 namespace athanor::cuda {
 namespace {
@@ -80,6 +82,41 @@ __global__ void shuffle_by_half_a_warp() {
 }
 __global__ void write_behind_shared(int by) { dynamic_shared<int>()[by] = 1; }
 
+/// Thread 0 arrives so often; the others wait for the phase.
+__global__ void wait_for_a_phase(int expected, int arrivals) {
+  auto& barrier = *reinterpret_cast<TileBarrier*>(dynamic_shared_tiles());
+  if (threadIdx.x == 0) {
+    barrier_init(barrier, expected);
+    barrier_init_done();
+  }
+  __syncthreads();
+  if (threadIdx.x == 0)
+    for (int i = 0; i < arrivals; ++i) barrier_arrive(barrier);
+  else
+    barrier_wait(barrier, 0);
+}
+
+/// Rows of a, all ones, times columns of b, all twos, of a depth of 16: read before and after the wait for them.
+__global__ void multiply_ones_by_twos(float* sums) {
+  unsigned char* const tiles = dynamic_shared_tiles();
+  constexpr std::uint32_t kOnes = 0x3f803f80, kTwos = 0x40004000;
+  for (int i = static_cast<int>(threadIdx.x); i < 128 * kTileRowBytes / 4; i += kWarpgroup)
+    reinterpret_cast<std::uint32_t*>(tiles)[i] = i < 64 * kTileRowBytes / 4 ? kOnes : kTwos;
+  fence_for_copies_and_products();
+  __syncthreads();
+  float d[16] = {};
+  products_begin();
+  WarpgroupProduct<32>::multiply<false, false>(d, Operand::by_edge(tiles), Operand::by_edge(tiles + 64 * kTileRowBytes),
+                                               false);
+  products_commit();
+  const float early = d[0];
+  products_wait<0>();
+  if (threadIdx.x == 0) {
+    sums[0] = early;
+    sums[1] = d[15];
+  }
+}
+
 // Promise: barriers, warp operations and shared memory do what CUDA's do.
 TEST_F(EmulationTest, RunsBlocksOfThreads) {
   int* values = device_ints(192);
@@ -128,6 +165,26 @@ TEST_F(EmulationTest, TellsOfDivergence) {
   const std::string half = failure();
   EXPECT_NE(half.find("but thread 16 has exited"), std::string::npos) << half;
   EXPECT_EQ(failure(), "");
+}
+
+// Promise: a phase of a barrier ends when all have arrived; one that never ends, and an arrival too many, are told.
+TEST_F(EmulationTest, CountsArrivals) {
+  EXPECT_EQ(launch(wait_for_a_phase, {1, 64, 1024}, stream_, 3, 3), cudaSuccess);
+  EXPECT_EQ(failure(), "");
+  EXPECT_EQ(launch(wait_for_a_phase, {1, 64, 1024}, stream_, 3, 2), cudaSuccess);
+  const std::string never = failure();
+  EXPECT_NE(never.find("nothing can go on: thread 1 waits for a condition at"), std::string::npos) << never;
+  EXPECT_EQ(launch(wait_for_a_phase, {1, 64, 1000}, stream_, 1, 1), cudaSuccess);
+  const std::string askew = failure();
+  EXPECT_NE(askew.find("not aligned"), std::string::npos) << askew;
+}
+
+// Promise: sums of a warpgroup's products are there after the wait for them and not before.
+TEST_F(EmulationTest, ProductsAreLate) {
+  int* sums = device_ints(2);
+  EXPECT_EQ(launch(multiply_ones_by_twos, {1, 128, 128 * 128}, stream_, reinterpret_cast<float*>(sums)), cudaSuccess);
+  EXPECT_EQ(read(sums, 2), (std::vector<int>{0, std::bit_cast<int>(32.0F)}));
+  cudaFree(sums);
 }
 
 // Promise: a write a little behind the dynamic shared memory is told, one far behind kills.
