@@ -80,7 +80,7 @@ void OperationBench::routing() {
   moves("permute rows", x_TD.bytes() + rows_RD.bytes() + pair_of_R.bytes(),
         [&] { ops_.permute_rows(rows_RD, x_TD, pair_of_R, kTopK, stream_); });
   moves("unpermute rows", x_TD.bytes() + rows_RD.bytes() + row_of_TK.bytes() + weights_TK.bytes(),
-        [&] { ops_.unpermute_rows(x_TD, rows_RD, row_of_TK, weights_TK, stream_); });
+        [&] { ops_.unpermute_rows(x_TD, rows_RD, row_of_TK, weights_TK, false, stream_); });
   moves("unpermute rows backward", x_TD.bytes() + 2 * rows_RD.bytes() + 3 * weights_TK.bytes(),
         [&] { ops_.unpermute_rows_backward(drows_RD, dweights_TK, x_TD, rows_RD, row_of_TK, weights_TK, stream_); });
 }

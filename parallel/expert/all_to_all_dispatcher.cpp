@@ -46,6 +46,7 @@ void AllToAllDispatcher::choose_copies(std::int64_t top_k) {
 void AllToAllDispatcher::start_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
                                         DispatchHandle& handle) {
   traffic_ = Traffic{};
+  handle.tokens = x_TD.dim(0);
   download_ids(ctx, routing.expert_ids_TK);
   choose_copies(routing.expert_ids_TK.dim(1));
   arriving_ = hops_[0].dispatch(ctx, x_TD, slots_TK_, routing.weights_TK, handle.hops[0], traffic_);
@@ -73,45 +74,72 @@ Tensor AllToAllDispatcher::finish_dispatch(ExecContext& ctx, const Tensor& x_TD,
   return x_RD;
 }
 
-Tensor AllToAllDispatcher::combine(ExecContext& ctx, const Tensor& y_RD, const Routing&, const DispatchHandle& handle) {
+void AllToAllDispatcher::start_combine(ExecContext& ctx, Tensor y_RD, const Routing&, const DispatchHandle& handle) {
   const Tensor y_CD = ctx.ops.empty({handle.row_of_TK.dim(0), y_RD.dim(1)}, y_RD.dtype());
-  ctx.ops.unpermute_rows(y_CD, y_RD, handle.row_of_TK, handle.weights_CK, ctx.compute);
-  return sum_back(ctx, y_CD, handle);
+  ctx.ops.unpermute_rows(y_CD, y_RD, handle.row_of_TK, handle.weights_CK, false, ctx.compute);
+  hops_.back().leave(ctx);
+  returning_SD_ = send_back(ctx, y_CD, handle);
+  hops_[0].mark_arrival();
+}
+
+void AllToAllDispatcher::finish_combine(ExecContext& ctx, Tensor y_TD, bool accumulate, const Routing&,
+                                        const DispatchHandle& handle) {
+  come_back(ctx);
+  hops_[0].sum(ctx, std::move(y_TD), std::exchange(returning_SD_, {}), handle.hops[0], accumulate);
 }
 
 void AllToAllDispatcher::start_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const DispatchHandle& handle) {
   arriving_.x_CD = hops_[0].send(ctx, dy_TD, handle.hops[0]);
 }
 
-Tensor AllToAllDispatcher::finish_combine_backward(ExecContext& ctx, const Tensor&, const Tensor& y_RD, const Routing&,
-                                                   const DispatchHandle& handle, Tensor dweights_TK) {
+ExpertDispatcher::RowGradients AllToAllDispatcher::finish_combine_backward(ExecContext& ctx, const Tensor&,
+                                                                           const Tensor& y_RD, const Routing&,
+                                                                           const DispatchHandle& handle) {
   Tensor dy_CD = std::exchange(arriving_.x_CD, Tensor{});
   hops_[0].arrive(ctx);
   for (std::size_t h = 1; h < hops_.size(); ++h) {
     dy_CD = hops_[h].send(ctx, dy_CD, handle.hops[h]);
     hops_[h].arrive(ctx);
   }
-  Tensor dy_RD = ctx.ops.empty(y_RD.shape(), y_RD.dtype());
-  const Tensor dweights_CK = ctx.ops.empty(handle.weights_CK.shape(), handle.weights_CK.dtype());
-  ctx.ops.unpermute_rows_backward(dy_RD, dweights_CK, dy_CD, y_RD, handle.row_of_TK, handle.weights_CK, ctx.compute);
-  ctx.ops.copy(dweights_TK, sum_back(ctx, dweights_CK, handle), ctx.compute);
-  return dy_RD;
+  RowGradients gradients{ctx.ops.empty(y_RD.shape(), y_RD.dtype()),
+                         ctx.ops.empty(handle.weights_CK.shape(), handle.weights_CK.dtype())};
+  ctx.ops.unpermute_rows_backward(gradients.dy_RD, gradients.dweights_CK, dy_CD, y_RD, handle.row_of_TK,
+                                  handle.weights_CK, ctx.compute);
+  return gradients;
 }
 
-Tensor AllToAllDispatcher::dispatch_backward(ExecContext& ctx, const Tensor& dx_RD, const DispatchHandle& handle) {
+void AllToAllDispatcher::start_dispatch_backward(ExecContext& ctx, Tensor dx_RD, Tensor dweights_CK,
+                                                 const DispatchHandle& handle) {
   const Tensor dx_CD = ctx.ops.empty({handle.row_of_TK.dim(0), dx_RD.dim(1)}, dx_RD.dtype());
-  ctx.ops.unpermute_rows(dx_CD, dx_RD, handle.row_of_TK, Tensor{}, ctx.compute);
-  return sum_back(ctx, dx_CD, handle);
+  ctx.ops.unpermute_rows(dx_CD, dx_RD, handle.row_of_TK, Tensor{}, false, ctx.compute);
+  dx_RD = Tensor{};  // room for what comes back
+  hops_.back().leave(ctx);
+  dweights_SK_ = send_back(ctx, std::move(dweights_CK), handle);
+  returning_SD_ = send_back(ctx, dx_CD, handle);
+  hops_[0].mark_arrival();
 }
 
-Tensor AllToAllDispatcher::sum_back(ExecContext& ctx, Tensor y_CD, const DispatchHandle& handle) {
+Tensor AllToAllDispatcher::finish_dispatch_backward(ExecContext& ctx, Tensor dx_TD, bool accumulate,
+                                                    const DispatchHandle& handle) {
+  come_back(ctx);
+  const DispatchHandle::Hop& hop = handle.hops[0];
+  Tensor dweights_TK = ctx.ops.empty({handle.tokens, dweights_SK_.dim(1)}, dweights_SK_.dtype());
+  hops_[0].sum(ctx, dweights_TK, std::exchange(dweights_SK_, {}), hop, false);
+  hops_[0].sum(ctx, std::move(dx_TD), std::exchange(returning_SD_, {}), hop, accumulate);
+  return dweights_TK;
+}
+
+Tensor AllToAllDispatcher::send_back(ExecContext& ctx, Tensor y_CD, const DispatchHandle& handle) {
   for (std::size_t h = hops_.size(); h-- > 0;) {
-    const DispatchHandle::Hop& hop = handle.hops[h];
-    const Tensor y_TD = ctx.ops.empty({hop.sent_row_of_TP.dim(0), y_CD.dim(1)}, y_CD.dtype());
-    hops_[h].sum_back(ctx, y_TD, y_CD, hop);
-    y_CD = y_TD;
+    y_CD = hops_[h].send_back(ctx, y_CD, handle.hops[h]);
+    if (h > 0) y_CD = hops_[h].sum_on_the_way(ctx, y_CD, handle.hops[h]);
   }
   return y_CD;
+}
+
+void AllToAllDispatcher::come_back(ExecContext& ctx) {
+  hops_[0].arrive(ctx);
+  for (std::size_t h = 1; h < hops_.size(); ++h) hops_[h].let_go();
 }
 
 }  // namespace athanor

@@ -52,6 +52,7 @@ RowHop::RowHop(Communicator& comm, const NodeMap& nodes, Reach reach, std::int64
   max_destinations_ = total(count_to_);
   num_sources_ = total(count_from_);
   for (auto* counts : {&rows_to_, &pairs_to_, &next_to_, &last_row_}) counts->resize(count);
+  on_their_way_.reserve(4);
 }
 
 std::int64_t RowHop::arrivals(const DispatchHandle::Hop& hop) { return total(hop.recv_rows); }
@@ -179,7 +180,7 @@ void RowHop::leave(ExecContext& ctx) {
 
 void RowHop::travel(const Tensor& x_CD, const Tensor& x_SD, const DispatchHandle::Hop& hop) {
   comm_.all_to_all_v(x_CD, hop.recv_rows, x_SD, hop.send_rows, travel_);
-  on_their_way_[num_on_their_way_++] = x_SD;
+  on_their_way_.push_back(x_SD);
 }
 
 Tensor RowHop::send(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop) {
@@ -191,16 +192,29 @@ Tensor RowHop::send(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::
   return x_CD;
 }
 
+/// Taken after leave(): nothing was given to the caller's stream since, so memory that it used before is free by then.
+Tensor RowHop::send_back(ExecContext& ctx, const Tensor& y_CD, const DispatchHandle::Hop& hop) {
+  Tensor y_SD = ctx.ops.empty({hop.token_of_S.numel(), y_CD.dim(1)}, y_CD.dtype());
+  comm_.all_to_all_v(y_SD, hop.send_rows, y_CD, hop.recv_rows, travel_);
+  on_their_way_.push_back(y_CD);
+  return y_SD;
+}
+
+void RowHop::sum(ExecContext& ctx, Tensor y_TD, const Tensor& y_SD, const DispatchHandle::Hop& hop, bool accumulate) {
+  ctx.ops.unpermute_rows(y_TD, y_SD, hop.sent_row_of_TP, Tensor{}, accumulate, ctx.compute);
+}
+
+Tensor RowHop::sum_on_the_way(ExecContext& ctx, const Tensor& y_SD, const DispatchHandle::Hop& hop) {
+  Tensor y_TD = ctx.ops.empty({hop.sent_row_of_TP.dim(0), y_SD.dim(1)}, y_SD.dtype());
+  ctx.ops.unpermute_rows(y_TD, y_SD, hop.sent_row_of_TP, Tensor{}, false, travel_);
+  on_their_way_.push_back(y_SD);
+  return y_TD;
+}
+
 void RowHop::arrive(ExecContext& ctx) {
   ctx.compute.wait(*arrived_);
   // Memory is used again in the order of the caller's stream, which now comes after the journey.
-  while (num_on_their_way_ > 0) on_their_way_[--num_on_their_way_] = Tensor{};
-}
-
-void RowHop::sum_back(ExecContext& ctx, Tensor y_TD, const Tensor& y_CD, const DispatchHandle::Hop& hop) {
-  const Tensor y_SD = ctx.ops.empty({hop.token_of_S.numel(), y_CD.dim(1)}, y_CD.dtype());
-  comm_.all_to_all_v(y_SD, hop.send_rows, y_CD, hop.recv_rows, ctx.compute);
-  ctx.ops.unpermute_rows(y_TD, y_SD, hop.sent_row_of_TP, Tensor{}, ctx.compute);
+  let_go();
 }
 
 }  // namespace athanor

@@ -4,7 +4,6 @@
 // T rows here, D their width, K pairs a row, S rows that leave, C rows that arrive, P destinations a row at most.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -31,8 +30,7 @@ class RowHop {
     within_node  ///< the ranks of a node with each other: the second of two
   };
   /// @param comm  all ranks that share experts; must outlive this, and so must nodes and travel.
-  /// @param travel  the stream of rows on their way there; those on their way back are in the caller's, for nothing
-  /// could run beside them.
+  /// @param travel  the stream of rows on their way there and back.
   RowHop(Communicator& comm, const NodeMap& nodes, Reach reach, std::int64_t slots_per_rank, Backend& ops,
          Stream& travel);
 
@@ -46,10 +44,23 @@ class RowHop {
                     const Tensor& weights_TK, DispatchHandle::Hop& hop, Traffic& traffic);
   /// Rows of another tensor along the same way. Collective. @returns x_CD, there after arrive().
   Tensor send(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop);
-  /// Work on ctx.compute from here on finds what the last dispatch or send brings. Once after each.
+  // The way back, of any number of tensors: leave() once, by the last hop; for each tensor send_back, and where another
+  // hop follows sum_on_the_way; then mark_arrival() and arrive() by the first hop, let_go() by the others.
+  /// What ctx.compute was given so far comes before the journey.
+  void leave(ExecContext& ctx);
+  /// Sends every row of y_CD to the rank it came from. Collective. @returns y_SD: a row for each that left.
+  Tensor send_back(ExecContext& ctx, const Tensor& y_CD, const DispatchHandle::Hop& hop);
+  /// sum() on the travelling stream. @returns y_TD, which the hop before sends back.
+  Tensor sum_on_the_way(ExecContext& ctx, const Tensor& y_SD, const DispatchHandle::Hop& hop);
+  void mark_arrival() { travel_.record(*arrived_); }
+  /// y_TD[t] = (or +=, when `accumulate`) the sum of what the destinations of row t sent back, in the order of its
+  /// pairs.
+  void sum(ExecContext& ctx, Tensor y_TD, const Tensor& y_SD, const DispatchHandle::Hop& hop, bool accumulate);
+
+  /// Work on ctx.compute from here on finds what the last dispatch, send or way back brings. Once after each.
   void arrive(ExecContext& ctx);
-  /// y_TD[t] = sum of what the destinations of row t send back, in the order of its pairs. Collective.
-  void sum_back(ExecContext& ctx, Tensor y_TD, const Tensor& y_CD, const DispatchHandle::Hop& hop);
+  /// Lets go what travelled, once ctx.compute waits for the end of the journey.
+  void let_go() { on_their_way_.clear(); }
   /// Rows that arrived through `hop`.
   static std::int64_t arrivals(const DispatchHandle::Hop& hop);
 
@@ -57,7 +68,6 @@ class RowHop {
   void plan(std::span<const std::int32_t> slots_TK, std::int64_t top_k);
   std::int64_t exchange_counts(ExecContext& ctx, DispatchHandle::Hop& hop);
   Tensor gathered(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop);
-  void leave(ExecContext& ctx);
   void travel(const Tensor& x_CD, const Tensor& x_SD, const DispatchHandle::Hop& hop);
   void count_traffic(std::int64_t bytes_per_row, Traffic& traffic) const;
 
@@ -66,9 +76,8 @@ class RowHop {
   bool is_last_;
   std::int64_t slots_per_rank_, max_destinations_;
   Stream& travel_;
-  std::unique_ptr<Event> ready_, arrived_;  ///< on the caller's stream, on travel_
-  std::array<Tensor, 3> on_their_way_;      ///< kept until the caller's stream waits for the arrival
-  std::size_t num_on_their_way_ = 0;
+  std::unique_ptr<Event> ready_, arrived_;           ///< on the caller's stream, on travel_
+  std::vector<Tensor> on_their_way_;                 ///< kept until the caller's stream waits for the arrival
   std::vector<int> target_of_rank_;                  ///< where a pair goes that this rank serves
   std::vector<std::int64_t> count_to_, count_from_;  ///< 1 for the ranks this hop sends to, receives from; else 0
   std::int64_t num_sources_ = 0;

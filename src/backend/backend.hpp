@@ -228,9 +228,10 @@ class Backend {
   /// y_RD[r] = x_TD[pair_of_R[r] / K].
   virtual void permute_rows(Tensor y_RD, const Tensor& x_TD, const Tensor& pair_of_R, std::int64_t top_k,
                             Stream& stream) = 0;
-  /// y_TD[t] = sum over k, in order, of weights_TK[t,k] * x_RD[row_of_TK[t,k]] (weights undefined: 1; row -1: 0).
+  /// y_TD[t] = (y_TD[t] when accumulate, else 0) + the sum over k of weights_TK[t,k] * x_RD[row_of_TK[t,k]], added up
+  /// in that order and rounded once (weights undefined: 1; row -1: 0).
   virtual void unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& row_of_TK, const Tensor& weights_TK,
-                              Stream& stream) = 0;
+                              bool accumulate, Stream& stream) = 0;
   /// dx_RD[row] = weight * dy_TD[t], dweights_TK[t,k] = dot(dy_TD[t], x_RD[row]), 0 where row is -1.
   virtual void unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const Tensor& dy_TD, const Tensor& x_RD,
                                        const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) = 0;

@@ -16,7 +16,15 @@ struct Unit {
   std::int64_t weight_kept = 0;    ///< between its I and its W
   std::int64_t forward_peak = 0;   ///< most during its F, what it keeps included
   std::int64_t backward_peak = 0;  ///< most during its I, what it keeps and its dy included
+  std::int64_t fused_peak = 0;     ///< most during its B
+  std::int64_t fused_kept = 0;     ///< in B, before the W that is its last piece
   bool keeps_dy = false;           ///< until W
+
+  /// W is that last piece whole.
+  void set_fused() {
+    fused_peak = backward_peak;
+    fused_kept = weight_kept;
+  }
 };
 
 /// The part of a block that lies between its norms.
@@ -87,10 +95,12 @@ class Sizes {
   /// Tokens by their rows in this rank's part of the vocabulary.
   std::int64_t own_tokens() const { return layout_.tp > 1 ? ids(query_rows) : 0; }
   Unit embedding_unit() const {
-    return {.forward_kept = own_tokens(),
-            .weight_kept = own_tokens() + whole(c.dim),
-            .forward_peak = own_tokens() + gathered(c.dim) + stream(),
-            .backward_peak = own_tokens() + stream() + gathered(c.dim)};
+    Unit m{.forward_kept = own_tokens(),
+           .weight_kept = own_tokens() + whole(c.dim),
+           .forward_peak = own_tokens() + gathered(c.dim) + stream(),
+           .backward_peak = own_tokens() + stream() + gathered(c.dim)};
+    m.set_fused();
+    return m;
   }
   Unit final_unit() const;
   Unit mtp_unit() const;
@@ -190,6 +200,7 @@ Inner Sizes::ffn() const {
   const std::int64_t hidden_back = kept_x + making_hidden(inner, kept_inner);
   m.backward_peak = dy_all + std::max(hidden_back, x_again + 2 * inner + kept_inner + x + partial + rounded);
   m.weight_kept = x_again + 2 * inner + kept_inner + dy_all;
+  m.set_fused();
   return out;
 }
 
@@ -212,7 +223,7 @@ Inner Sizes::moe() const {
   // The router keeps x as it is; so does the shared expert, its rows until I, gathered until W, or in FP8 of its own.
   const std::int64_t input = x + (has_shared ? beside(kept(rows, c.dim)) : 0);
   const std::int64_t x_again = has_shared && (layout_.tp > 1 || c.keeps_fp8()) ? kept(query_rows, c.dim) : 0;
-  const std::int64_t dy_all = has_shared ? gathered(c.dim) : 0, partial = dy_all > 0 ? dy_all + x : 0;
+  const std::int64_t dy_all = has_shared ? gathered(c.dim) : 0, partial = dy_all;
 
   Inner out{.memory = {}, .keeps_dy = has_shared && layout_.tp == 1};
   Unit& m = out.memory;
@@ -224,20 +235,25 @@ Inner Sizes::moe() const {
   m.forward_peak = std::max(
       {routed + std::max(x, x_acc) + scores + balancing, around + shared_inner + 2 * kept_inner + inner + rounded,
        beside(around + row + shared_inner + 3 * inner + 2 * kept_inner),
-       around + inner_kept + shared_inner + operand(query_rows, width) + x + std::max(travelling, partial)});
+       around + inner_kept + shared_inner + operand(query_rows, width) + x + travelling + partial});
   // Behind I of the experts, and of the shared one: gradients of gate and up, and hidden.
   const std::int64_t inner_back = 2 * inner + kept_inner, shared_back = 2 * shared + kept_shared;
   const std::int64_t dweights = weights, all_kept = around + inner_back + shared_back;
   const std::int64_t shared_backward = around + inner_kept + making_hidden(shared, kept_shared);
   const std::int64_t combining = around + inner_kept + shared_back + dweights + row + travelling;
   const std::int64_t in_experts = all_kept - weights + dweights + row + inner + rounded;  // y's rows went, dx's came
-  const std::int64_t dispatching = all_kept - weights + dweights + row + x + travelling;
+  // The shared expert's input is gathered again, and its gradient summed over ranks, while rows travel.
+  const std::int64_t dispatching =
+      all_kept - weights + dweights + row + x + travelling + partial + (partial > 0 ? x_again : 0);
   // x, dy; gate, up, hidden
   const std::int64_t kept_back = x + x_again + offsets + kept_row + row + inner_back + shared_back;
-  const std::int64_t routing = kept_back + scores + dscores + chosen + dweights + x + std::max(scores, partial);
+  const std::int64_t routing = kept_back + scores + dscores + chosen + dweights + x + scores;
   const std::int64_t rounding = kept_back + dweights + x + scores + x_acc + (x_acc > 0 ? x : 0);
   m.backward_peak = dy_all + std::max({shared_backward, combining, in_experts, dispatching, routing, rounding});
   m.weight_kept = kept_back + scores + dy_all;
+  // In B the experts' W follows at once, and the router's alone is left.
+  m.fused_peak = dy_all + std::max({shared_backward, combining, in_experts, dispatching});
+  m.fused_kept = x + scores;
   return out;
 }
 
@@ -249,14 +265,21 @@ Unit Sizes::block_of(const Inner& attention, const Inner& feed_forward) const {
   m.forward_kept = 2 * input + a.forward_kept + f.forward_kept;
   m.forward_peak = std::max(input + a.forward_peak, 2 * input + a.forward_kept + std::max(f.forward_peak, x));
   const std::int64_t outside_ffn = 2 * input + a.forward_kept + dy;
-  const std::int64_t kept_ffn = 2 * input + f.weight_kept + dnormed;
-  m.backward_peak = std::max({outside_ffn + f.backward_peak, outside_ffn + f.weight_kept + dnormed + dh,
-                              kept_ffn + dy + a.backward_peak, kept_ffn + dy + a.weight_kept + dnormed + x});
-  m.weight_kept = kept_ffn + (feed_forward.keeps_dy ? dy : 0) + a.weight_kept + dnormed;
+  const auto peak = [&](std::int64_t ffn_peak, std::int64_t ffn_kept) {
+    const std::int64_t around_attention = 2 * input + ffn_kept + dnormed + dy;
+    return std::max({outside_ffn + ffn_peak, outside_ffn + ffn_kept + dnormed + dh, around_attention + a.backward_peak,
+                     around_attention + a.weight_kept + dnormed + x});
+  };
+  m.backward_peak = peak(f.backward_peak, f.weight_kept);
+  m.fused_peak = peak(f.fused_peak, f.fused_kept);
+  const std::int64_t kept_beside_ffn = 2 * input + dnormed + (feed_forward.keeps_dy ? dy : 0) + a.weight_kept + dnormed;
+  m.weight_kept = kept_beside_ffn + f.weight_kept;
+  m.fused_kept = kept_beside_ffn + f.fused_kept;
   m.keeps_dy = feed_forward.keeps_dy;
   if (recompute_ == Recompute::full) {
     m.forward_kept = x;
     m.backward_peak = std::max(m.backward_peak, dy + m.forward_peak);
+    m.fused_peak = std::max(m.fused_peak, dy + m.forward_peak);
   }
   return m;
 }
@@ -276,6 +299,7 @@ Unit Sizes::final_unit() const {
   m.forward_kept = m.weight_kept = stream() + rstd() + stream();  // input; gradient of the state
   m.forward_peak = m.forward_kept + stream() + loss_transient();
   m.backward_peak = m.forward_kept + stream() + (c.mtp_depth > 0 ? stream() : 0);
+  m.set_fused();
   return m;
 }
 
@@ -287,8 +311,11 @@ Unit Sizes::mtp_unit() const {
   Unit m;
   m.forward_kept = before + b.forward_kept + after;
   m.forward_peak = std::max({before + 2 * x, before + b.forward_peak, m.forward_kept + x + loss_transient()});
-  m.weight_kept = before + b.weight_kept + after + 3 * x + whole(c.dim);  // dy of eh_proj, both norms; the embedding's
+  const std::int64_t gradients = 3 * x + whole(c.dim);  // dy of eh_proj, both norms; the embedding's
+  m.weight_kept = before + b.weight_kept + after + gradients;
+  m.fused_kept = before + b.fused_kept + after + gradients;
   m.backward_peak = std::max(before + after + b.backward_peak, m.weight_kept + joined + x);
+  m.fused_peak = std::max(before + after + b.fused_peak, m.fused_kept + joined + x);
   return m;
 }
 
@@ -325,7 +352,7 @@ ActivationMemory activation_memory(const ModelConfig& config, DType dtype, const
   std::int64_t before = memory.forward_kept;
   for (auto unit = chain.rbegin(); unit != chain.rend(); ++unit) {
     before -= unit->forward_kept;
-    memory.fused_highest = std::max(memory.fused_highest, before + unit->backward_peak);
+    memory.fused_highest = std::max(memory.fused_highest, before + unit->fused_peak);
   }
   memory.weight_kept = alive;
   memory.message = s.stream();

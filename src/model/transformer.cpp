@@ -230,7 +230,9 @@ void Transformer::backward_weight(ExecContext& ctx, int micro_batch) {
 
 Tensor Transformer::backward(ExecContext& ctx, int micro_batch, Tensor dy_TD) {
   require_input("backward", dy_TD, !part_.has_head);
-  return backward_through(ctx, slot(micro_batch), std::move(dy_TD), Pass::both);
+  ExecContext both = ctx;
+  both.weights_at_once = true;
+  return backward_through(both, slot(micro_batch), std::move(dy_TD), Pass::both);
 }
 
 Tensor Transformer::head_gradient(Slot& saved) {

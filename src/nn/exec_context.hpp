@@ -102,6 +102,7 @@ struct ExecContext {
   bool training = true;      ///< false: no backward will follow; layers keep nothing in saved, losses make no gradient
   bool decoding = false;     ///< rows attend to a cache; every tensor-parallel rank holds all of them
   bool recomputing = false;  ///< a forward that was run before: nothing is counted or added to a sum again
+  bool weights_at_once = false;  ///< backward_weight follows backward_input at once, which may add some of them already
   bool counting_experts = false;  ///< count the experts chosen where nothing is trained, too
   /// As long as it stays the same and is not 0, weights do not change: what is derived from them may be kept.
   std::uint64_t weights_epoch = 0;

@@ -1,6 +1,7 @@
 #include "src/nn/expert_dispatcher.hpp"
 
 #include <numeric>
+#include <utility>
 
 namespace athanor {
 
@@ -13,6 +14,7 @@ std::vector<std::int64_t> LocalDispatcher::local_experts() const {
 Tensor LocalDispatcher::finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
                                         DispatchHandle& handle) {
   const std::int64_t pairs = routing.expert_ids_TK.numel();
+  handle.tokens = x_TD.dim(0);
   handle.pair_of_R = ctx.ops.empty({pairs}, DType::i32);
   handle.row_of_TK = ctx.ops.empty(routing.expert_ids_TK.shape(), DType::i32);
   handle.offsets_E1 = ctx.ops.empty({num_experts_ + 1}, DType::i32);
@@ -22,25 +24,35 @@ Tensor LocalDispatcher::finish_dispatch(ExecContext& ctx, const Tensor& x_TD, co
   return x_RD;
 }
 
-Tensor LocalDispatcher::combine(ExecContext& ctx, const Tensor& y_RD, const Routing& routing,
-                                const DispatchHandle& handle) {
-  Tensor y_TD = ctx.ops.empty({handle.row_of_TK.dim(0), y_RD.dim(1)}, y_RD.dtype());
-  ctx.ops.unpermute_rows(y_TD, y_RD, handle.row_of_TK, routing.weights_TK, ctx.compute);
-  return y_TD;
+void LocalDispatcher::start_combine(ExecContext&, Tensor y_RD, const Routing&, const DispatchHandle&) {
+  returning_RD_ = std::move(y_RD);
 }
 
-Tensor LocalDispatcher::finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD,
-                                                const Routing& routing, const DispatchHandle& handle,
-                                                Tensor dweights_TK) {
-  Tensor dy_RD = ctx.ops.empty(y_RD.shape(), y_RD.dtype());
-  ctx.ops.unpermute_rows_backward(dy_RD, dweights_TK, dy_TD, y_RD, handle.row_of_TK, routing.weights_TK, ctx.compute);
-  return dy_RD;
+void LocalDispatcher::finish_combine(ExecContext& ctx, Tensor y_TD, bool accumulate, const Routing& routing,
+                                     const DispatchHandle& handle) {
+  ctx.ops.unpermute_rows(y_TD, std::exchange(returning_RD_, {}), handle.row_of_TK, routing.weights_TK, accumulate,
+                         ctx.compute);
 }
 
-Tensor LocalDispatcher::dispatch_backward(ExecContext& ctx, const Tensor& dx_RD, const DispatchHandle& handle) {
-  Tensor dx_TD = ctx.ops.empty({handle.row_of_TK.dim(0), dx_RD.dim(1)}, dx_RD.dtype());
-  ctx.ops.unpermute_rows(dx_TD, dx_RD, handle.row_of_TK, Tensor{}, ctx.compute);
-  return dx_TD;
+ExpertDispatcher::RowGradients LocalDispatcher::finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD,
+                                                                        const Tensor& y_RD, const Routing& routing,
+                                                                        const DispatchHandle& handle) {
+  RowGradients gradients{ctx.ops.empty(y_RD.shape(), y_RD.dtype()),
+                         ctx.ops.empty(routing.weights_TK.shape(), routing.weights_TK.dtype())};
+  ctx.ops.unpermute_rows_backward(gradients.dy_RD, gradients.dweights_CK, dy_TD, y_RD, handle.row_of_TK,
+                                  routing.weights_TK, ctx.compute);
+  return gradients;
+}
+
+void LocalDispatcher::start_dispatch_backward(ExecContext&, Tensor dx_RD, Tensor dweights_CK, const DispatchHandle&) {
+  returning_RD_ = std::move(dx_RD);
+  dweights_TK_ = std::move(dweights_CK);
+}
+
+Tensor LocalDispatcher::finish_dispatch_backward(ExecContext& ctx, Tensor dx_TD, bool accumulate,
+                                                 const DispatchHandle& handle) {
+  ctx.ops.unpermute_rows(dx_TD, std::exchange(returning_RD_, {}), handle.row_of_TK, Tensor{}, accumulate, ctx.compute);
+  return std::exchange(dweights_TK_, {});
 }
 
 }  // namespace athanor

@@ -1,6 +1,10 @@
 // Brings tokens to the experts that serve them and their results back. Law: dispatch and combine are linear maps; the
 // backward of one is, up to the routing weights, the other. Nothing is dropped. LocalDispatcher is the specification:
 // every other dispatcher gives the same rows, grouped by expert, for the experts that live elsewhere.
+// Each of the four comes in two calls: start_ sends the rows off, which travel beside what ctx.compute is given then,
+// and finish_, the next of this dispatcher's calls, has work on ctx.compute find them. All calls are collective where
+// ranks share experts. What comes back is added last, to what lies in the caller's tensor if it says so: the order of
+// additions is the same wherever experts live.
 // T tokens, D model width, E experts (slots) held here, K experts a token, R rows for the experts held here, C rows
 // that arrived here (a token whose experts live elsewhere leaves once for each rank that holds some of them).
 #pragma once
@@ -23,6 +27,7 @@ struct Routing {
 struct DispatchHandle {
   Tensor pair_of_R, row_of_TK;  ///< i32: the T*K pairs in order of expert, and back (Backend::sort_by_expert)
   Tensor offsets_E1;            ///< i32: first dispatched row of each expert held here, and the end
+  std::int64_t tokens = 0;      ///< T
 
   /// Where rows travel between ranks, one exchange: how many go to and come from each rank, and which.
   struct Hop {
@@ -47,31 +52,31 @@ class ExpertDispatcher {
   /// The experts held here in the order of offsets_E1: the layer makes a matrix for each. One range of ids, but where
   /// experts are placed by load for inference.
   virtual std::vector<std::int64_t> local_experts() const = 0;
-  /// Sends the rows of the tokens to their experts, beside what ctx.compute is given until finish_dispatch, which comes
-  /// next of this dispatcher's calls. Fills `handle` in part. Collective where ranks share experts, as all calls are.
+  /// Sends the rows of the tokens to their experts. Fills `handle` in part.
   virtual void start_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) = 0;
   /// The same arguments. @returns x_RD: a row for every (token, expert) pair, ordered by expert; `handle` is complete.
   virtual Tensor finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
                                  DispatchHandle& handle) = 0;
-  Tensor dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) {
-    start_dispatch(ctx, x_TD, routing, handle);
-    return finish_dispatch(ctx, x_TD, routing, handle);
-  }
-  /// @returns y_TD[t] = sum over k of weights_TK[t,k] * the row of pair (t,k) of y_RD. Collective.
-  virtual Tensor combine(ExecContext& ctx, const Tensor& y_RD, const Routing& routing,
-                         const DispatchHandle& handle) = 0;
-  /// Sends rows of dy_TD where those of the tokens went, as start_dispatch does.
+  /// Sends the results y_RD back.
+  virtual void start_combine(ExecContext& ctx, Tensor y_RD, const Routing& routing, const DispatchHandle& handle) = 0;
+  /// y_TD[t] = (or +=, when `accumulate`) the sum over k of weights_TK[t,k] * the row of pair (t,k) of y_RD.
+  virtual void finish_combine(ExecContext& ctx, Tensor y_TD, bool accumulate, const Routing& routing,
+                              const DispatchHandle& handle) = 0;
+
+  /// Sends rows of dy_TD where those of the tokens went.
   virtual void start_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const DispatchHandle& handle) = 0;
-  /// @returns dy_RD, and dweights_TK by the second result.
-  virtual Tensor finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD,
-                                         const Routing& routing, const DispatchHandle& handle, Tensor dweights_TK) = 0;
-  Tensor combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
-                          const DispatchHandle& handle, Tensor dweights_TK) {
-    start_combine_backward(ctx, dy_TD, handle);
-    return finish_combine_backward(ctx, dy_TD, y_RD, routing, handle, std::move(dweights_TK));
-  }
-  /// @returns dx_TD: the sum of each token's rows of dx_RD. Collective.
-  virtual Tensor dispatch_backward(ExecContext& ctx, const Tensor& dx_RD, const DispatchHandle& handle) = 0;
+  struct RowGradients {
+    Tensor dy_RD;
+    Tensor dweights_CK;  ///< acc: of the routing weights, where rows arrived; dispatch's backward takes them home
+  };
+  virtual RowGradients finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD,
+                                               const Routing& routing, const DispatchHandle& handle) = 0;
+  /// Sends the gradients of rows and weights back.
+  virtual void start_dispatch_backward(ExecContext& ctx, Tensor dx_RD, Tensor dweights_CK,
+                                       const DispatchHandle& handle) = 0;
+  /// dx_TD[t] = (or +=, when `accumulate`) the sum of the token's rows of dx_RD. @returns dweights_TK (acc).
+  virtual Tensor finish_dispatch_backward(ExecContext& ctx, Tensor dx_TD, bool accumulate,
+                                          const DispatchHandle& handle) = 0;
 };
 
 /// All experts are here: a permutation of rows.
@@ -81,14 +86,20 @@ class LocalDispatcher final : public ExpertDispatcher {
   std::vector<std::int64_t> local_experts() const override;
   void start_dispatch(ExecContext&, const Tensor&, const Routing&, DispatchHandle&) override {}
   Tensor finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
-  Tensor combine(ExecContext& ctx, const Tensor& y_RD, const Routing& routing, const DispatchHandle& handle) override;
+  void start_combine(ExecContext& ctx, Tensor y_RD, const Routing& routing, const DispatchHandle& handle) override;
+  void finish_combine(ExecContext& ctx, Tensor y_TD, bool accumulate, const Routing& routing,
+                      const DispatchHandle& handle) override;
   void start_combine_backward(ExecContext&, const Tensor&, const DispatchHandle&) override {}
-  Tensor finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
-                                 const DispatchHandle& handle, Tensor dweights_TK) override;
-  Tensor dispatch_backward(ExecContext& ctx, const Tensor& dx_RD, const DispatchHandle& handle) override;
+  RowGradients finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD,
+                                       const Routing& routing, const DispatchHandle& handle) override;
+  void start_dispatch_backward(ExecContext& ctx, Tensor dx_RD, Tensor dweights_CK,
+                               const DispatchHandle& handle) override;
+  Tensor finish_dispatch_backward(ExecContext& ctx, Tensor dx_TD, bool accumulate,
+                                  const DispatchHandle& handle) override;
 
  private:
   std::int64_t num_experts_;
+  Tensor returning_RD_, dweights_TK_;  ///< from start to finish
 };
 
 }  // namespace athanor

@@ -1,5 +1,7 @@
 #include "src/nn/moe.hpp"
 
+#include <utility>
+
 #include "src/nn/parameter_list.hpp"
 
 namespace athanor {
@@ -19,7 +21,7 @@ void Moe::dispatch(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   saved.routing = router_.forward(ctx, x_TD, saved.router);
   dispatcher_.start_dispatch(ctx, x_TD, saved.routing, saved.handle);
   if (shared_) {  // while rows travel
-    const StreamSpan span = layer_span(ctx, "shared expert", {});
+    const StreamSpan span = layer_span(ctx, "shared expert inner", {});
     shared_->forward_inner(ctx, x_TD, saved.shared);
   }
   saved.x_RD = dispatcher_.finish_dispatch(ctx, x_TD, saved.routing, saved.handle);
@@ -31,8 +33,13 @@ void Moe::experts(ExecContext& ctx, Saved& saved) {
 }
 
 Tensor Moe::combine(ExecContext& ctx, Saved& saved) {
-  Tensor y_TD = dispatcher_.combine(ctx, saved.y_RD, saved.routing, saved.handle);
-  if (shared_) shared_->forward_outer(ctx, y_TD, true, saved.shared);
+  Tensor y_TD = ctx.empty({saved.handle.tokens, saved.y_RD.dim(1)});
+  dispatcher_.start_combine(ctx, saved.y_RD, saved.routing, saved.handle);
+  if (shared_) {  // while results travel
+    const StreamSpan span = layer_span(ctx, "shared expert outer", {});
+    shared_->forward_outer(ctx, y_TD, false, saved.shared);
+  }
+  dispatcher_.finish_combine(ctx, y_TD, shared_.has_value(), saved.routing, saved.handle);
   if (!ctx.training) {
     saved.y_RD = Tensor{};
     saved.routing = Routing{};
@@ -44,12 +51,13 @@ Tensor Moe::combine(ExecContext& ctx, Saved& saved) {
 void Moe::combine_backward(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) {
   dispatcher_.start_combine_backward(ctx, dy_TD, saved.handle);
   if (shared_) {  // while rows travel
-    const StreamSpan span = layer_span(ctx, "shared expert backward", {});
+    const StreamSpan span = layer_span(ctx, "shared expert outer backward", {});
     shared_->backward_outer(ctx, dy_TD, saved.shared);
   }
-  saved.dweights_TK = ctx.empty_acc(saved.routing.weights_TK.shape());
-  saved.dy_RD =
-      dispatcher_.finish_combine_backward(ctx, dy_TD, saved.y_RD, saved.routing, saved.handle, saved.dweights_TK);
+  ExpertDispatcher::RowGradients gradients =
+      dispatcher_.finish_combine_backward(ctx, dy_TD, saved.y_RD, saved.routing, saved.handle);
+  saved.dy_RD = std::move(gradients.dy_RD);
+  saved.dweights_CK = std::move(gradients.dweights_CK);
   saved.y_RD = Tensor{};
   saved.routing = Routing{};
 }
@@ -60,13 +68,25 @@ void Moe::experts_backward(ExecContext& ctx, Saved& saved) {
 }
 
 Tensor Moe::dispatch_backward(ExecContext& ctx, Saved& saved) {
-  Tensor dx_TD = dispatcher_.dispatch_backward(ctx, saved.dx_RD, saved.handle);
-  saved.dx_RD = Tensor{};
+  Tensor dx_TD = ctx.empty({saved.handle.tokens, saved.dx_RD.dim(1)});
+  dispatcher_.start_dispatch_backward(ctx, std::exchange(saved.dx_RD, {}), std::exchange(saved.dweights_CK, {}),
+                                      saved.handle);
+  if (shared_) {  // while gradients travel
+    const StreamSpan span = layer_span(ctx, "shared expert inner backward", {});
+    shared_->backward_inner(ctx, dx_TD, false, saved.shared);
+  }
+  if (ctx.weights_at_once) add_expert_weight_gradients(ctx, saved);
+  const Tensor dweights_TK = dispatcher_.finish_dispatch_backward(ctx, dx_TD, shared_.has_value(), saved.handle);
   saved.handle.release();
-  if (shared_) shared_->backward_inner(ctx, dx_TD, true, saved.shared);
-  router_.backward_input_into(ctx, saved.dweights_TK, dx_TD, saved.router);
-  saved.dweights_TK = Tensor{};
+  router_.backward_input_into(ctx, dweights_TK, dx_TD, saved.router);
   return dx_TD;
+}
+
+void Moe::add_expert_weight_gradients(ExecContext& ctx, Saved& saved) {
+  const StreamSpan span = layer_span(ctx, "expert weight gradients", {});
+  experts_.backward_weight(ctx, saved.experts);
+  if (shared_) shared_->backward_weight(ctx, saved.shared);
+  saved.has_expert_weight_gradients = true;
 }
 
 Tensor Moe::forward(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
@@ -83,8 +103,8 @@ Tensor Moe::backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) 
 
 void Moe::backward_weight(ExecContext& ctx, Saved& saved) {
   router_.backward_weight(ctx, saved.router);
-  experts_.backward_weight(ctx, saved.experts);
-  if (shared_) shared_->backward_weight(ctx, saved.shared);
+  if (!saved.has_expert_weight_gradients) add_expert_weight_gradients(ctx, saved);
+  saved.has_expert_weight_gradients = false;
 }
 
 void Moe::use_fp8(KeptInputs inputs) {

@@ -1,8 +1,10 @@
 // Mixture of experts: y = sum over the chosen experts of weight * expert(x), plus the shared expert(s), which are one
 // SwiGLU of width num_shared * moe_inter_dim. Source: DeepSeek-V3 report, eq. 12.
-// Law: cut in three phases so that a caller can interleave two micro-batches: dispatch (router, rows leave), experts
-// (rows computed; the shared expert's inner half meanwhile) and combine (rows return and are summed). forward =
-// the three in order; backward runs their transposes in reverse. Between phases everything lies in Saved.
+// Law: cut in three phases so that a caller can interleave two micro-batches: dispatch (router, rows leave, the shared
+// expert's inner half while they travel), experts (rows computed) and combine (rows return, the shared expert's outer
+// half meanwhile; then the routed results are added to the shared one's). forward = the three in order; backward runs
+// their transposes in reverse, and where weight gradients follow at once (ctx.weights_at_once) those of the experts are
+// taken while gradients of rows return. Between phases everything lies in Saved.
 #pragma once
 
 #include <optional>
@@ -28,12 +30,13 @@ class Moe {
     Router::Saved router;
     GroupedExperts::Saved experts;
     SwiGlu::Saved shared;
-    Routing routing;        ///< from dispatch to combine_backward
-    DispatchHandle handle;  ///< from dispatch to dispatch_backward
-    Tensor x_RD;            ///< from dispatch to experts
-    Tensor y_RD;            ///< from experts to combine_backward
-    Tensor dy_RD, dx_RD;    ///< from one backward phase to the next
-    Tensor dweights_TK;     ///< from combine_backward to dispatch_backward
+    Routing routing;                           ///< from dispatch to combine_backward
+    DispatchHandle handle;                     ///< from dispatch to dispatch_backward
+    Tensor x_RD;                               ///< from dispatch to experts
+    Tensor y_RD;                               ///< from experts to combine_backward
+    Tensor dy_RD, dx_RD;                       ///< from one backward phase to the next
+    Tensor dweights_CK;                        ///< from combine_backward to dispatch_backward
+    bool has_expert_weight_gradients = false;  ///< dispatch_backward has added them
   };
 
   /// Parameters prefix + ".router.…", ".experts.…", ".shared.…".
@@ -57,6 +60,8 @@ class Moe {
   Router& router() { return router_; }
 
  private:
+  void add_expert_weight_gradients(ExecContext& ctx, Saved& saved);
+
   Router router_;
   GroupedExperts experts_;
   std::optional<SwiGlu> shared_;

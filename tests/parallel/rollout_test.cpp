@@ -240,12 +240,18 @@ TEST(Rollout, LogProbabilitiesAreThoseOfTraining) {
           const auto mine = job.share(prompts(), Axis::dp);
           const auto completions = engine.generate(mine, options);
           const auto trained = training_logprobs(job, mine, completions, 0.7);
-          const double bound = exact ? 0.0 : dtype == DType::f64 ? 1e-10 : dtype == DType::f32 ? 2e-4 : 2.0;
-          double gap = 0.0;
+          double largest = 0.0, sum = 0.0, count = 0.0;
           for (std::size_t i = 0; i < trained.size(); ++i)
-            for (std::size_t t = 0; t < trained[i].size(); ++t)
-              gap = std::max(gap, std::abs(trained[i][t] - completions[i].logprobs[t]));
-          EXPECT_LE(gap, bound);
+            for (std::size_t t = 0; t < trained[i].size(); ++t, ++count) {
+              const double gap = std::abs(trained[i][t] - completions[i].logprobs[t]);
+              largest = std::max(largest, gap);
+              sum += gap;
+            }
+          // In bf16 rounding moves a token now and then to another expert, and its number by more than a nat.
+          if (!exact && dtype == DType::bf16)
+            EXPECT_LE(sum, 0.1 * count);
+          else
+            EXPECT_LE(largest, exact ? 0.0 : dtype == DType::f64 ? 1e-10 : 2e-4);
         }
 }
 

@@ -94,7 +94,7 @@ class CpuBackend final : public Backend {
   void permute_rows(Tensor y_RD, const Tensor& x_TD, const Tensor& pair_of_R, std::int64_t top_k,
                     Stream& stream) override;
   void unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& row_of_TK, const Tensor& weights_TK,
-                      Stream& stream) override;
+                      bool accumulate, Stream& stream) override;
   void unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const Tensor& dy_TD, const Tensor& x_RD,
                                const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) override;
   void cross_entropy(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& targets_T,

@@ -75,7 +75,7 @@ void CpuBackend::permute_rows(Tensor y_RD, const Tensor& x_TD, const Tensor& pai
 }
 
 void CpuBackend::unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& row_of_TK, const Tensor& weights_TK,
-                                Stream& stream) {
+                                bool accumulate, Stream& stream) {
   const Unpermuted u = unpermuted("unpermute_rows", y_TD, x_RD, row_of_TK, weights_TK);
   cpu::dispatch_floating(x_RD.dtype(), "unpermute_rows", [&](auto type) {
     using T = decltype(type);
@@ -86,14 +86,14 @@ void CpuBackend::unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& r
       const T* x = data<T>(x_RD);
       const Acc* weights = weights_TK.defined() ? data<Acc>(weights_TK) : nullptr;
       T* y = data<T>(y_TD);
-      const std::int64_t row_bytes = (u.top_k + 1) * u.width * std::int64_t{sizeof(T)};
+      const std::int64_t row_bytes = (u.top_k + (accumulate ? 2 : 1)) * u.width * std::int64_t{sizeof(T)};
       parallel_rows(u.tokens, kPieceRows, row_bytes, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t t = begin; t < end; ++t) {
           const auto* row_of_K = rows + t * u.top_k;
           const Acc* weights_K = weights ? weights + t * u.top_k : nullptr;
           T* out = y + t * u.width;
           for_lanes<Acc>(0, u.width, [=](auto at) {
-            cpu::Lanes<Acc> sum{};
+            cpu::Lanes<Acc> sum = accumulate ? at.load(out) : cpu::Lanes<Acc>{};
             for (std::int64_t k = 0; k < u.top_k; ++k)
               if (row_of_K[k] != kNone) sum += at.load(x + row_of_K[k] * u.width) * (weights_K ? weights_K[k] : Acc{1});
             at.put(out, sum);

@@ -43,11 +43,11 @@ void CudaBackend::permute_rows(Tensor y_RD, const Tensor& x_TD, const Tensor& pa
 }
 
 void CudaBackend::unpermute_rows(Tensor y_TD, const Tensor& x_RD, const Tensor& row_of_TK, const Tensor& weights_TK,
-                                 Stream& stream) {
+                                 bool accumulate, Stream& stream) {
   const Unpermuted u = unpermuted("unpermute_rows", y_TD, x_RD, row_of_TK, weights_TK);
   const Call call("unpermute_rows", stream, {y_TD, x_RD, row_of_TK, weights_TK});
-  call.check(launch_unpermute_rows(raw(y_TD), raw(x_RD), data<std::int32_t>(row_of_TK), raw(weights_TK), x_RD.dtype(),
-                                   u, call.ids(u.rows, -1), call.stream()));
+  call.check(launch_unpermute_rows(raw(y_TD), raw(x_RD), data<std::int32_t>(row_of_TK), raw(weights_TK), accumulate,
+                                   x_RD.dtype(), u, call.ids(u.rows, -1), call.stream()));
 }
 
 void CudaBackend::unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const Tensor& dy_TD, const Tensor& x_RD,

@@ -32,11 +32,13 @@ struct Unpermute {
   Rows<const T> x;
   const std::int32_t* row_of;
   const acc_t<T>* weights;
+  bool accumulate;
   std::int64_t top_k, packs;
   IdCheck check;
   __device__ void operator()(std::int64_t i) const {
     const std::int64_t t = i / packs, pack = i % packs;
     acc_t<T> sum[kPack<T>] = {}, values[kPack<T>];
+    if (accumulate) y.row(t).load(pack, sum);
     for (std::int64_t k = 0; k < top_k; ++k) {
       const std::int64_t pair = t * top_k + k, row = row_of[pair];
       if (!check.contains(row) && pack == 0) check.tell(row, pair);
@@ -92,13 +94,14 @@ cudaError_t launch_check_ids(const std::int32_t* ids, std::int64_t count, const 
   return for_each(CheckIds{ids, check}, count, stream);
 }
 
-cudaError_t launch_unpermute_rows(void* y, const void* x, const std::int32_t* row_of, const void* weights, DType dtype,
-                                  const Unpermuted& u, const IdCheck& check, cudaStream_t stream) {
+cudaError_t launch_unpermute_rows(void* y, const void* x, const std::int32_t* row_of, const void* weights,
+                                  bool accumulate, DType dtype, const Unpermuted& u, const IdCheck& check,
+                                  cudaStream_t stream) {
   return with_floating(dtype, [&](auto type) {
     using T = decltype(type);
     const std::int64_t packs = packs_of(u.width, kPack<T>);
     return for_each(Unpermute<T>{rows_at(static_cast<T*>(y), u.width), rows_at(static_cast<const T*>(x), u.width),
-                                 row_of, static_cast<const acc_t<T>*>(weights), u.top_k, packs, check},
+                                 row_of, static_cast<const acc_t<T>*>(weights), accumulate, u.top_k, packs, check},
                     u.tokens * packs, stream);
   });
 }

@@ -17,9 +17,10 @@ cudaError_t launch_finish_sort(std::int32_t* pair_of, std::int32_t* row_of, cons
                                std::int64_t num_experts, const IdCheck& rows_check, cudaStream_t stream);
 /// Notes every id that `check` does not hold for.
 cudaError_t launch_check_ids(const std::int32_t* ids, std::int64_t count, const IdCheck& check, cudaStream_t stream);
-/// weights (acc) may be null: 1.
-cudaError_t launch_unpermute_rows(void* y, const void* x, const std::int32_t* row_of, const void* weights, DType dtype,
-                                  const Unpermuted& u, const IdCheck& check, cudaStream_t stream);
+/// weights (acc) may be null: 1. accumulate: to what y holds.
+cudaError_t launch_unpermute_rows(void* y, const void* x, const std::int32_t* row_of, const void* weights,
+                                  bool accumulate, DType dtype, const Unpermuted& u, const IdCheck& check,
+                                  cudaStream_t stream);
 /// weights and dweights may be null.
 cudaError_t launch_unpermute_rows_backward(void* dx, void* dweights, const void* dy, const void* x,
                                            const std::int32_t* row_of, const void* weights, DType dtype,

@@ -6,10 +6,15 @@
 
 #include "src/base/error.hpp"
 #include "tests/parallel/expert/expert_bench.hpp"
+#include "tests/support/dispatch_at_once.hpp"
 
 namespace athanor {
 namespace {
 
+using testing::combine;
+using testing::combine_backward;
+using testing::dispatch;
+using testing::dispatch_backward;
 using testing::RankBench;
 using testing::tokens_on;
 
@@ -49,23 +54,31 @@ class DispatcherTest : public ::testing::TestWithParam<std::tuple<const char*, i
 };
 
 // Promises: with weights of 1 and experts that do nothing, dispatch then combine multiplies by the number of experts,
-// and so do the backwards; also on ranks without tokens.
+// and so do the backwards, also into what is there already; also on ranks without tokens.
 TEST_P(DispatcherTest, DispatchThenCombineCountsExperts) {
   std::vector<double> x(static_cast<std::size_t>(bench_.tokens() * kWidth));
   std::iota(x.begin(), x.end(), 100.0 * bench_.rank());
-  std::vector<double> doubled;
-  for (const double value : x) doubled.push_back(2.0 * value);
+  std::vector<double> doubled, fourfold;
+  for (const double value : x) {
+    doubled.push_back(2.0 * value);
+    fourfold.push_back(4.0 * value);
+  }
   const Tensor x_TD = bench_.tensor(x, {bench_.tokens(), kWidth});
   const Routing routed =
       routing(chosen(bench_.first_token(), bench_.tokens()),
               std::vector<double>(static_cast<std::size_t>(2 * bench_.tokens()), 1.0), bench_.tokens());
 
-  const Tensor x_RD = dispatcher_.dispatch(bench_.training, x_TD, routed, handle_);
-  EXPECT_EQ(bench_.values(dispatcher_.combine(bench_.training, x_RD, routed, handle_)), doubled);
+  const Tensor x_RD = dispatch(dispatcher_, bench_.training, x_TD, routed, handle_);
+  const Tensor y_TD = combine(dispatcher_, bench_.training, x_RD, routed, handle_);
+  EXPECT_EQ(bench_.values(y_TD), doubled);
+  combine(dispatcher_, bench_.training, x_RD, routed, handle_, y_TD);
+  EXPECT_EQ(bench_.values(y_TD), fourfold);
 
-  const Tensor dweights = bench_.ops->empty({bench_.tokens(), 2}, DType::f64);
-  const Tensor dy_RD = dispatcher_.combine_backward(bench_.training, x_TD, x_RD, routed, handle_, dweights);
-  EXPECT_EQ(bench_.values(dispatcher_.dispatch_backward(bench_.training, dy_RD, handle_)), doubled);
+  const auto [dy_RD, dweights_CK] = combine_backward(dispatcher_, bench_.training, x_TD, x_RD, routed, handle_);
+  const auto home = dispatch_backward(dispatcher_, bench_.training, dy_RD, dweights_CK, handle_);
+  EXPECT_EQ(bench_.values(home.dx_TD), doubled);
+  dispatch_backward(dispatcher_, bench_.training, dy_RD, dweights_CK, handle_, home.dx_TD);
+  EXPECT_EQ(bench_.values(home.dx_TD), fourfold);
   EXPECT_EQ(bench_.values(dy_RD), bench_.values(x_RD));
 }
 
@@ -77,14 +90,14 @@ TEST_P(DispatcherTest, ExpertsGetTheRowsOfTheSpecification) {
   DispatchHandle whole;
   const Tensor all_TD = bench_.tensor(bench_.random_rows(0, all, kWidth, 1), {all, kWidth});
   const std::vector<double> ones(static_cast<std::size_t>(2 * all), 1.0);
-  const auto rows = bench_.values(local.dispatch(bench_.training, all_TD, routing(chosen(0, all), ones, all), whole));
+  const auto rows = bench_.values(dispatch(local, bench_.training, all_TD, routing(chosen(0, all), ones, all), whole));
   const auto offsets = testing::download_integers<std::int32_t>(*bench_.ops, whole.offsets_E1, *bench_.stream);
   const auto first = static_cast<std::size_t>(kHere * bench_.rank());
 
   const std::vector<double> own_ones(static_cast<std::size_t>(2 * bench_.tokens()), 1.0);
   const Tensor x_RD =
-      dispatcher_.dispatch(bench_.training, own_rows(1),
-                           routing(chosen(bench_.first_token(), bench_.tokens()), own_ones, bench_.tokens()), handle_);
+      dispatch(dispatcher_, bench_.training, own_rows(1),
+               routing(chosen(bench_.first_token(), bench_.tokens()), own_ones, bench_.tokens()), handle_);
 
   const auto own_offsets = testing::download_integers<std::int32_t>(*bench_.ops, handle_.offsets_E1, *bench_.stream);
   for (std::size_t e = 0; e <= static_cast<std::size_t>(kHere); ++e)
@@ -104,16 +117,15 @@ TEST_P(DispatcherTest, BackwardsAreTransposes) {
   const auto weights = bench_.random_rows(bench_.first_token(), bench_.tokens(), 2, 3);
   const Routing routed = routing(chosen(bench_.first_token(), bench_.tokens()), weights, bench_.tokens());
   const Tensor x = own_rows(1), y = own_rows(2);
-  const Tensor rows = dispatcher_.dispatch(bench_.training, x, routed, handle_);
+  const Tensor rows = dispatch(dispatcher_, bench_.training, x, routed, handle_);
   const Tensor r =
       bench_.tensor(testing::random_values(rows.numel(), 40 + static_cast<std::uint64_t>(bench_.rank())), rows.shape());
-  EXPECT_NEAR(dot_over_ranks(rows, r), dot_over_ranks(x, dispatcher_.dispatch_backward(bench_.training, r, handle_)),
-              1e-11);
-  const Tensor dweights = bench_.ops->empty({bench_.tokens(), 2}, DType::f64);
-  const Tensor dr = dispatcher_.combine_backward(bench_.training, y, r, routed, handle_, dweights);
-  const double product = dot_over_ranks(dispatcher_.combine(bench_.training, r, routed, handle_), y);
+  const auto [dr, dweights_CK] = combine_backward(dispatcher_, bench_.training, y, r, routed, handle_);
+  const auto home = dispatch_backward(dispatcher_, bench_.training, r, dweights_CK, handle_);
+  EXPECT_NEAR(dot_over_ranks(rows, r), dot_over_ranks(x, home.dx_TD), 1e-11);
+  const double product = dot_over_ranks(combine(dispatcher_, bench_.training, r, routed, handle_), y);
   EXPECT_NEAR(product, dot_over_ranks(r, dr), 1e-11);
-  EXPECT_NEAR(product, dot_over_ranks(routed.weights_TK, dweights), 1e-11);
+  EXPECT_NEAR(product, dot_over_ranks(routed.weights_TK, home.dweights_TK), 1e-11);
 }
 
 // Promises: when everyone asks for the last expert, its rank gets all rows in order of rank and token, and the others
@@ -123,12 +135,12 @@ TEST_P(DispatcherTest, AllTokensToOneExpert) {
   const Routing routed = routing(std::vector<std::int32_t>(count, static_cast<std::int32_t>(experts_ - 1)),
                                  std::vector<double>(count, 0.5), bench_.tokens(), 1);
   const Tensor x = own_rows(1);
-  const Tensor rows = dispatcher_.dispatch(bench_.training, x, routed, handle_);
+  const Tensor rows = dispatch(dispatcher_, bench_.training, x, routed, handle_);
   const bool serves = bench_.rank() == bench_.size() - 1;
   EXPECT_EQ(rows.dim(0), serves ? bench_.all_tokens() : 0);
   auto halved = bench_.values(x);
   for (double& value : halved) value *= 0.5;
-  EXPECT_EQ(bench_.values(dispatcher_.combine(bench_.training, rows, routed, handle_)), halved);
+  EXPECT_EQ(bench_.values(combine(dispatcher_, bench_.training, rows, routed, handle_)), halved);
 }
 
 // Promises: the copies of an expert take turns: expert 0 has a slot on every rank, two on rank 0, and a rank's token t
@@ -144,7 +156,7 @@ TEST_P(DispatcherTest, CopiesTakeTurns) {
   const auto count = static_cast<std::size_t>(bench_.tokens());
   const Routing routed =
       routing(std::vector<std::int32_t>(count, 0), std::vector<double>(count, 1.0), bench_.tokens(), 1);
-  const Tensor rows = copies.dispatch(bench_.training, own_rows(1), routed, handle_);
+  const Tensor rows = dispatch(copies, bench_.training, own_rows(1), routed, handle_);
   std::int64_t wanted = 0;
   for (int source = 0; source < ranks; ++source)
     for (std::int64_t t = 0; t < tokens_on(source); ++t) {
@@ -158,16 +170,16 @@ TEST_P(DispatcherTest, CopiesTakeTurns) {
 TEST_P(DispatcherTest, RefusesUnknownExperts) {
   const Routing routed = routing({0, static_cast<std::int32_t>(experts_)}, {1, 1}, 1);
   const Tensor x = bench_.tensor({1, 2, 3, 4}, {1, kWidth});
-  EXPECT_THROW(dispatcher_.dispatch(bench_.training, x, routed, handle_), Error);
+  EXPECT_THROW(dispatch(dispatcher_, bench_.training, x, routed, handle_), Error);
 }
 
 // Promises: no rank with any token is fine too.
 TEST_P(DispatcherTest, MovesNothing) {
   const Routing routed = routing({}, {}, 0);
   const Tensor x = bench_.tensor({}, {0, kWidth});
-  const Tensor rows = dispatcher_.dispatch(bench_.training, x, routed, handle_);
+  const Tensor rows = dispatch(dispatcher_, bench_.training, x, routed, handle_);
   EXPECT_EQ(rows.dim(0), 0);
-  EXPECT_EQ(dispatcher_.combine(bench_.training, rows, routed, handle_).dim(0), 0);
+  EXPECT_EQ(combine(dispatcher_, bench_.training, rows, routed, handle_).dim(0), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, DispatcherTest,
@@ -189,7 +201,7 @@ TEST(DispatcherTraffic, CountsRowsByHand) {
     AllToAllDispatcher dispatcher(bench.comm, bench.nodes(ranks_per_node), ExpertPlacement::contiguous(8, 4),
                                   *bench.ops, *bench.travel);
     DispatchHandle handle;
-    dispatcher.dispatch(bench.training, x, routed, handle);
+    dispatch(dispatcher, bench.training, x, routed, handle);
     EXPECT_EQ(dispatcher.traffic().bytes_within_node, dispatcher.traffic().rows_within_node * kRowBytes);
     EXPECT_EQ(dispatcher.traffic().bytes_across_nodes, dispatcher.traffic().rows_across_nodes * kRowBytes);
     return dispatcher.traffic();

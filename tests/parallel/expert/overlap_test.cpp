@@ -1,5 +1,5 @@
-// Rows travel to their experts beside the shared expert. On the guarded device a stream runs only when another waits
-// for it, so the order in which work ran tells what waited for what.
+// Rows travel to their experts and back beside the shared expert. On the guarded device a stream runs only when another
+// waits for it, so the order in which work ran tells what waited for what.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -26,17 +26,18 @@ class Overlap : public ::testing::TestWithParam<int> {
     return found;
   }
 
-  static void expect_beside(const SpanRecording& recording, const std::string& shared, std::size_t messages) {
-    const auto expert = ran(recording, "layers", shared);
+  static void expect_beside(const SpanRecording& recording, const std::string& beside, std::size_t messages) {
+    const auto expert = ran(recording, "layers", beside);
     const auto rows = ran(recording, "travel", "all_to_all_v");
-    ASSERT_EQ(expert.size(), 1U) << shared;
+    ASSERT_EQ(expert.size(), 1U) << beside;
     ASSERT_GE(rows.size(), messages);
-    // Had the layers waited for the first journey before the shared expert, it would have run first.
-    EXPECT_LE(expert[0]->ended, rows[0]->began) << shared;
+    // Had the layers waited for the first journey before, it would have run first.
+    EXPECT_LE(expert[0]->ended, rows[0]->began) << beside;
   }
 };
 
-// Promise: dispatch and the backward of combine wait for the rows behind the shared expert, with one hop and with two.
+// Promise: the layers wait for rows on their way behind the shared expert, in all four directions and with one hop and
+// with two, and for gradients on their way back behind the experts' weight gradients too.
 TEST_P(Overlap, SharedExpertDoesNotWaitForRows) {
   RankBench bench("cpu-guarded");
   CommunicationTime time;
@@ -50,18 +51,26 @@ TEST_P(Overlap, SharedExpertDoesNotWaitForRows) {
   SpanRecorder recorder;
   recorder.name_stream(bench.stream.get(), "layers");
   recorder.name_stream(bench.travel.get(), "travel");
-  recorder.start();
-  layer.moe.dispatch(bench.training, x_TD, layer.saved);
-  bench.stream->synchronize();
-  expect_beside(recorder.stop(), "shared expert", 3);
+  const auto record = [&](const auto& phase) {
+    recorder.start();
+    phase();
+    bench.stream->synchronize();
+    return recorder.stop();
+  };
+  const std::size_t hops = dispatcher.nodes().has_two_levels() ? 2 : 1;
 
+  expect_beside(record([&] { layer.moe.dispatch(bench.training, x_TD, layer.saved); }), "shared expert inner", 3);
   layer.moe.experts(bench.training, layer.saved);
-  const Tensor y_TD = layer.moe.combine(bench.training, layer.saved);
-  bench.stream->synchronize();
-  recorder.start();
-  layer.moe.combine_backward(bench.training, y_TD, layer.saved);
-  bench.stream->synchronize();
-  expect_beside(recorder.stop(), "shared expert backward", 1);
+  Tensor y_TD;
+  expect_beside(record([&] { y_TD = layer.moe.combine(bench.training, layer.saved); }), "shared expert outer", hops);
+  expect_beside(record([&] { layer.moe.combine_backward(bench.training, y_TD, layer.saved); }),
+                "shared expert outer backward", 1);
+  layer.moe.experts_backward(bench.training, layer.saved);
+  ExecContext at_once = bench.training;
+  at_once.weights_at_once = true;
+  const SpanRecording last = record([&] { layer.moe.dispatch_backward(at_once, layer.saved); });
+  expect_beside(last, "shared expert inner backward", 2 * hops);
+  expect_beside(last, "expert weight gradients", 2 * hops);
 }
 
 INSTANTIATE_TEST_SUITE_P(RanksPerNode, Overlap, ::testing::Values(0, 2));

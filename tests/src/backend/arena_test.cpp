@@ -83,7 +83,7 @@ void step(Backend& ops, Stream& stream, DType dtype) {
   const Tensor offsets = ops.empty({experts + 1}, DType::i32), routed = ops.empty({tokens * top_k, width}, dtype);
   ops.sort_by_expert(pair, row, offsets, ids, stream);
   ops.permute_rows(routed, x, pair, top_k, stream);
-  ops.unpermute_rows(y, routed, row, weights, stream);
+  ops.unpermute_rows(y, routed, row, weights, false, stream);
   const Tensor targets = ops.empty({tokens}, DType::i32), losses = ops.empty({tokens}, acc);
   const Tensor token_weights = ops.empty({tokens}, acc), sum = ops.empty({1}, DType::f64);
   const Tensor keys = ops.empty({tokens}, DType::i64), count = ops.empty({1}, DType::i64);

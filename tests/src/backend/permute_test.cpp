@@ -27,7 +27,7 @@ TEST_P(PermuteTest, SortsByExpert) {
   }
 }
 
-// Promise: rows are copied to their experts and summed back with their weights, or with 1.
+// Promise: rows are copied to their experts and summed back with their weights, or with 1, to what is there or not.
 TEST_P(PermuteTest, PermutesAndUnpermutes) {
   std::vector<double> x = random_values(kTokens * kWidth, 2), weights = random_values(kRows, 3);
   Tensor rows_RD = output({kRows, kWidth}, dtype()), y_TD = output({kTokens, kWidth}, dtype());
@@ -37,9 +37,15 @@ TEST_P(PermuteTest, PermutesAndUnpermutes) {
 
   const Tensor row_of_TK = ids(sorted_.row_of_TK, {kTokens, kTopK}),
                weights_TK = tensor(weights, {kTokens, kTopK}, acc());
-  ops().unpermute_rows(y_TD, rows_RD, row_of_TK, weights_TK, stream());
-  EXPECT_TRUE(near(read(y_TD), reference::unpermute_rows(rows, sorted_.row_of_TK, weights, kTopK, kWidth), bound(8)));
-  ops().unpermute_rows(y_TD, rows_RD, row_of_TK, {}, stream());
+  ops().unpermute_rows(y_TD, rows_RD, row_of_TK, weights_TK, false, stream());
+  const auto weighted = reference::unpermute_rows(rows, sorted_.row_of_TK, weights, kTopK, kWidth);
+  EXPECT_TRUE(near(read(y_TD), weighted, bound(8)));
+  const auto before = read(y_TD);
+  ops().unpermute_rows(y_TD, rows_RD, row_of_TK, weights_TK, true, stream());
+  std::vector<double> twice;
+  for (std::size_t i = 0; i < weighted.size(); ++i) twice.push_back(before[i] + weighted[i]);
+  EXPECT_TRUE(near(read(y_TD), twice, bound(8)));
+  ops().unpermute_rows(y_TD, rows_RD, row_of_TK, {}, false, stream());
   EXPECT_TRUE(near(read(y_TD), reference::unpermute_rows(rows, sorted_.row_of_TK, {}, kTopK, kWidth), bound(8)));
 }
 
@@ -87,7 +93,7 @@ TEST_P(PermuteTest, PassesOverPairsServedElsewhere) {
          dweights_TK = output({kTokens, kTopK}, acc());
   const Tensor dy_TD = tensor(dy, {kTokens, kWidth}, dtype()), x_RD = tensor(x, {here, kWidth}, dtype());
   const Tensor rows_TK = ids(sorted.row_of_TK, {kTokens, kTopK}), weights_TK = tensor(weights, {kTokens, kTopK}, acc());
-  ops().unpermute_rows(y_TD, x_RD, rows_TK, weights_TK, stream());
+  ops().unpermute_rows(y_TD, x_RD, rows_TK, weights_TK, false, stream());
   EXPECT_TRUE(near(read(y_TD), reference::unpermute_rows(x, sorted.row_of_TK, weights, kTopK, kWidth), bound(8)));
   ops().unpermute_rows_backward(dx_RD, dweights_TK, dy_TD, x_RD, rows_TK, weights_TK, stream());
   const auto wanted = reference::unpermute_rows_backward(dy, x, sorted.row_of_TK, weights, kTopK, kWidth);
@@ -99,7 +105,7 @@ TEST_P(PermuteTest, PassesOverPairsServedElsewhere) {
 TEST_P(PermuteTest, AcceptsNoRows) {
   Tensor rows_RD = ops().empty({0, kWidth}, dtype()), y_TD = ops().empty({0, kWidth}, dtype());
   ops().permute_rows(rows_RD, y_TD, ids({}, {0}), kTopK, stream());
-  ops().unpermute_rows(y_TD, rows_RD, ids({}, {0, kTopK}), {}, stream());
+  ops().unpermute_rows(y_TD, rows_RD, ids({}, {0, kTopK}), {}, false, stream());
   EXPECT_NO_THROW(stream().synchronize());
 }
 

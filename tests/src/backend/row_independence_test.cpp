@@ -134,7 +134,7 @@ TEST_P(RowIndependenceTest, Unpermute) {
     Tensor y_TD = output({end - begin, kWidth}, dtype());
     ops().unpermute_rows(y_TD, x_RD, ids({picked.begin() + 2 * begin, picked.begin() + 2 * end}, {end - begin, 2}),
                          tensor({weights.begin() + 2 * begin, weights.begin() + 2 * end}, {end - begin, 2}, acc()),
-                         stream());
+                         false, stream());
     return y_TD;
   });
 }

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "tests/src/nn/layer_bench.hpp"
+#include "tests/support/dispatch_at_once.hpp"
 
 namespace athanor {
 namespace {
@@ -129,6 +130,29 @@ TEST(MoeTest, PhasesOfTwoMicroBatchesInterleave) {
         << moe.parameters()[i]->name();
 }
 
+// Promise: weight gradients that are taken while rows return are those taken afterwards, bit for bit, once and not
+// twice, also over two micro-batches.
+TEST(MoeTest, WeightGradientsAtOnceAreTheSame) {
+  MoeBench later(2, 0.1), at_once(2, 0.1);
+  for (MoeBench* setup : {&later, &at_once}) {
+    LayerBench& bench = setup->bench;
+    bench.give_parameters(setup->moe.parameters());
+    ExecContext ctx = bench.training();
+    ctx.weights_at_once = setup == &at_once;
+    Moe::Saved saved;
+    for (std::uint64_t m = 0; m < 2; ++m) {
+      setup->moe.forward(ctx, bench.random({12, kDim}, m), saved);
+      setup->moe.backward_input(ctx, bench.random({12, kDim}, 8 + m), saved);
+      EXPECT_EQ(saved.experts.x_RD.defined(), setup == &later);
+      setup->moe.backward_weight(ctx, saved);
+    }
+  }
+  for (std::size_t i = 0; i < later.moe.parameters().size(); ++i)
+    EXPECT_EQ(at_once.bench.values(at_once.moe.parameters()[i]->grad),
+              later.bench.values(later.moe.parameters()[i]->grad))
+        << later.moe.parameters()[i]->name();
+}
+
 /// Three tokens, four experts, two each.
 struct DispatchBench {
   LayerBench bench{{.num_sequences = 1, .tokens_per_sequence = 3}};
@@ -148,11 +172,11 @@ TEST(LocalDispatcherTest, DispatchThenCombineIsTheIdentity) {
   DispatchBench setup({.25, .75, .5, .5, 1, 0});
   LayerBench& bench = setup.bench;
   const Tensor x = testing::tensor_of(bench.ops(), {1, 2, 3, 4, 5, 6}, {3, 2}, DType::f64, bench.stream());
-  const Tensor rows = setup.dispatcher.dispatch(bench.training(), x, setup.routing, setup.handle);
+  const Tensor rows = testing::dispatch(setup.dispatcher, bench.training(), x, setup.routing, setup.handle);
   EXPECT_EQ(bench.values(rows), (std::vector<double>{1, 2, 3, 4, 1, 2, 5, 6, 3, 4, 5, 6}));
   EXPECT_EQ(testing::download_integers<std::int32_t>(bench.ops(), setup.handle.offsets_E1, bench.stream()),
             (std::vector<std::int32_t>{0, 2, 2, 4, 6}));
-  const Tensor y = setup.dispatcher.combine(bench.training(), rows, setup.routing, setup.handle);
+  const Tensor y = testing::combine(setup.dispatcher, bench.training(), rows, setup.routing, setup.handle);
   EXPECT_EQ(bench.values(y), bench.values(x));
 }
 
@@ -163,13 +187,13 @@ TEST(LocalDispatcherTest, BackwardsAreTransposes) {
   LayerBench& bench = setup.bench;
   ExecContext& ctx = bench.training();
   const Tensor x = bench.random({3, 2}, 1), y = bench.random({3, 2}, 2), r = bench.random({6, 2}, 3);
-  const Tensor rows = setup.dispatcher.dispatch(ctx, x, setup.routing, setup.handle);
-  EXPECT_NEAR(bench.dot(rows, r), bench.dot(x, setup.dispatcher.dispatch_backward(ctx, r, setup.handle)), 1e-14);
-  const Tensor dweights = bench.ops().empty({3, 2}, DType::f64);
-  const Tensor dr = setup.dispatcher.combine_backward(ctx, y, r, setup.routing, setup.handle, dweights);
-  const double product = bench.dot(setup.dispatcher.combine(ctx, r, setup.routing, setup.handle), y);
+  const Tensor rows = testing::dispatch(setup.dispatcher, ctx, x, setup.routing, setup.handle);
+  const auto [dr, dweights] = testing::combine_backward(setup.dispatcher, ctx, y, r, setup.routing, setup.handle);
+  const auto home = testing::dispatch_backward(setup.dispatcher, ctx, r, dweights, setup.handle);
+  EXPECT_NEAR(bench.dot(rows, r), bench.dot(x, home.dx_TD), 1e-14);
+  const double product = bench.dot(testing::combine(setup.dispatcher, ctx, r, setup.routing, setup.handle), y);
   EXPECT_NEAR(product, bench.dot(r, dr), 1e-14);
-  EXPECT_NEAR(product, bench.dot(setup.routing.weights_TK, dweights), 1e-14);
+  EXPECT_NEAR(product, bench.dot(setup.routing.weights_TK, home.dweights_TK), 1e-14);
 }
 
 }  // namespace
