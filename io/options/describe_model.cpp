@@ -78,6 +78,10 @@ void describe(OptionTable& table, ModelConfig& model) {
             "linear maps of attention and feed-forward networks multiply in FP8 (E4M3, 1x128 and 128x128 scales) as "
             "DeepSeek-V3 was trained; run.dtype is that of all else, bf16 or f32");
   table.add(
+      "fp8_dispatch", model.fp8_dispatch,
+      "with model.fp8: rows of tokens go to their experts, and gradients of their results, as FP8 with scales that are "
+      "powers of two, a byte an element; results and gradients of rows return in run.dtype");
+  table.add(
       "fp8_activations", model.fp8_activations,
       "with model.fp8: their inputs, gate and up of feed-forward networks are kept for backward in FP8, with scales "
       "that are powers of two, in place of run.dtype; what the map after attention reads is not");

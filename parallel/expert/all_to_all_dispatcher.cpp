@@ -49,29 +49,21 @@ void AllToAllDispatcher::start_dispatch(ExecContext& ctx, const Tensor& x_TD, co
   handle.tokens = x_TD.dim(0);
   download_ids(ctx, routing.expert_ids_TK);
   choose_copies(routing.expert_ids_TK.dim(1));
-  arriving_ = hops_[0].dispatch(ctx, x_TD, slots_TK_, routing.weights_TK, handle.hops[0], traffic_);
+  arriving_ =
+      hops_[0].dispatch(ctx, rows_to_send(ctx, x_TD, handle), slots_TK_, routing.weights_TK, handle.hops[0], traffic_);
 }
 
-Tensor AllToAllDispatcher::finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
-                                           DispatchHandle& handle) {
-  const std::int64_t top_k = routing.expert_ids_TK.dim(1);
+Activation AllToAllDispatcher::finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing&,
+                                               DispatchHandle& handle) {
   RowHop::Arrivals arrived = std::exchange(arriving_, {});
   hops_[0].arrive(ctx);
   for (std::size_t h = 1; h < hops_.size(); ++h) {
     download_ids(ctx, arrived.ids_CK);
-    arrived = hops_[h].dispatch(ctx, arrived.x_CD, slots_TK_, arrived.weights_CK, handle.hops[h], traffic_);
+    arrived = hops_[h].dispatch(ctx, arrived.x_CP, slots_TK_, arrived.weights_CK, handle.hops[h], traffic_);
     hops_[h].arrive(ctx);
   }
-
-  const std::int64_t rows = arrived.pairs;
   handle.weights_CK = arrived.weights_CK;
-  handle.pair_of_R = ctx.ops.empty({rows}, DType::i32);
-  handle.row_of_TK = ctx.ops.empty(arrived.ids_CK.shape(), DType::i32);
-  handle.offsets_E1 = ctx.ops.empty({placement_.slots_per_rank() + 1}, DType::i32);
-  ctx.ops.sort_by_expert(handle.pair_of_R, handle.row_of_TK, handle.offsets_E1, arrived.ids_CK, ctx.compute);
-  Tensor x_RD = ctx.ops.empty({rows, x_TD.dim(1)}, x_TD.dtype());
-  ctx.ops.permute_rows(x_RD, arrived.x_CD, handle.pair_of_R, top_k, ctx.compute);
-  return x_RD;
+  return rows_of_experts(ctx, arrived.x_CP, x_TD, arrived.ids_CK, arrived.pairs, placement_.slots_per_rank(), handle);
 }
 
 void AllToAllDispatcher::start_combine(ExecContext& ctx, Tensor y_RD, const Routing&, const DispatchHandle& handle) {
@@ -89,23 +81,19 @@ void AllToAllDispatcher::finish_combine(ExecContext& ctx, Tensor y_TD, bool accu
 }
 
 void AllToAllDispatcher::start_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const DispatchHandle& handle) {
-  arriving_.x_CD = hops_[0].send(ctx, dy_TD, handle.hops[0]);
+  arriving_.x_CP = hops_[0].send(ctx, rows_to_send(ctx, dy_TD, handle), handle.hops[0]);
 }
 
 ExpertDispatcher::RowGradients AllToAllDispatcher::finish_combine_backward(ExecContext& ctx, const Tensor&,
                                                                            const Tensor& y_RD, const Routing&,
                                                                            const DispatchHandle& handle) {
-  Tensor dy_CD = std::exchange(arriving_.x_CD, Tensor{});
+  Tensor dy_CP = std::exchange(arriving_.x_CP, Tensor{});
   hops_[0].arrive(ctx);
   for (std::size_t h = 1; h < hops_.size(); ++h) {
-    dy_CD = hops_[h].send(ctx, dy_CD, handle.hops[h]);
+    dy_CP = hops_[h].send(ctx, dy_CP, handle.hops[h]);
     hops_[h].arrive(ctx);
   }
-  RowGradients gradients{ctx.ops.empty(y_RD.shape(), y_RD.dtype()),
-                         ctx.ops.empty(handle.weights_CK.shape(), handle.weights_CK.dtype())};
-  ctx.ops.unpermute_rows_backward(gradients.dy_RD, gradients.dweights_CK, dy_CD, y_RD, handle.row_of_TK,
-                                  handle.weights_CK, ctx.compute);
-  return gradients;
+  return row_gradients(ctx, dy_CP, y_RD, handle.weights_CK, handle);
 }
 
 void AllToAllDispatcher::start_dispatch_backward(ExecContext& ctx, Tensor dx_RD, Tensor dweights_CK,

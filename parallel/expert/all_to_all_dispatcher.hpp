@@ -43,7 +43,8 @@ class AllToAllDispatcher final : public ExpertDispatcher {
   /// x_TD: compute type. x_RD: rows for the experts held here. Collective over ep, like all below.
   /// @throws Error when an expert id is out of range.
   void start_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
-  Tensor finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
+  Activation finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
+                             DispatchHandle& handle) override;
   void start_combine(ExecContext& ctx, Tensor y_RD, const Routing& routing, const DispatchHandle& handle) override;
   void finish_combine(ExecContext& ctx, Tensor y_TD, bool accumulate, const Routing& routing,
                       const DispatchHandle& handle) override;
@@ -57,7 +58,7 @@ class AllToAllDispatcher final : public ExpertDispatcher {
 
   const ExpertPlacement& placement() const { return placement_; }
   const NodeMap& nodes() const { return nodes_; }
-  /// What this rank sent in the last dispatch. combine sends the same rows the other way.
+  /// What this rank sent in the last dispatch. combine sends as many rows the other way, in the compute type.
   const Traffic& traffic() const { return traffic_; }
 
  private:

@@ -83,7 +83,7 @@ void RowHop::plan(std::span<const std::int32_t> slots_TK, std::int64_t top_k) {
   check_pairs(rows, top_k);
   token_of_S_.resize(u(rows));
   slots_SK_.assign(u(rows * top_k), -1);
-  sent_row_of_TP_.assign(u(tokens * width), -1);
+  sent_row_of_TN_.assign(u(tokens * width), -1);
   std::fill(last_row_.begin(), last_row_.end(), -1);
   for (std::int64_t t = 0; t < tokens; ++t) {
     std::int64_t destinations = 0;
@@ -94,7 +94,7 @@ void RowHop::plan(std::span<const std::int32_t> slots_TK, std::int64_t top_k) {
       if (last_row_[target] != t) {
         const std::int64_t row = next_to_[target]++;
         token_of_S_[u(row)] = static_cast<std::int32_t>(t);
-        sent_row_of_TP_[u(t * width + destinations++)] = static_cast<std::int32_t>(row);
+        sent_row_of_TN_[u(t * width + destinations++)] = static_cast<std::int32_t>(row);
         last_row_[target] = t;
       }
       const std::int64_t row = next_to_[target] - 1;
@@ -128,30 +128,30 @@ std::int64_t RowHop::exchange_counts(ExecContext& ctx, DispatchHandle::Hop& hop)
   return pairs;
 }
 
-RowHop::Arrivals RowHop::dispatch(ExecContext& ctx, const Tensor& x_TD, std::span<const std::int32_t> slots_TK,
+RowHop::Arrivals RowHop::dispatch(ExecContext& ctx, const Tensor& x_TP, std::span<const std::int32_t> slots_TK,
                                   const Tensor& weights_TK, DispatchHandle::Hop& hop, Traffic& traffic) {
-  const std::int64_t tokens = x_TD.dim(0), top_k = weights_TK.dim(1);
+  const std::int64_t tokens = x_TP.dim(0), top_k = weights_TK.dim(1);
   plan(slots_TK, top_k);
   const auto rows = static_cast<std::int64_t>(token_of_S_.size());
   hop.token_of_S = upload_vector<std::int32_t>(ctx.ops, token_of_S_, {rows}, ctx.compute);
-  hop.sent_row_of_TP =
-      upload_vector<std::int32_t>(ctx.ops, sent_row_of_TP_, {tokens, std::min(top_k, max_destinations_)}, ctx.compute);
+  hop.sent_row_of_TN =
+      upload_vector<std::int32_t>(ctx.ops, sent_row_of_TN_, {tokens, std::min(top_k, max_destinations_)}, ctx.compute);
   const Tensor ids_SK = upload_vector<std::int32_t>(ctx.ops, slots_SK_, {rows, top_k}, ctx.compute);
 
   Arrivals arrived;
   arrived.pairs = exchange_counts(ctx, hop);
   check_pairs(arrivals(hop), top_k);
-  const Tensor x_SD = gathered(ctx, x_TD, hop), weights_SK = gathered(ctx, weights_TK, hop);
-  arrived.x_CD = ctx.ops.empty({arrivals(hop), x_TD.dim(1)}, x_TD.dtype());
+  const Tensor x_SP = gathered(ctx, x_TP, hop), weights_SK = gathered(ctx, weights_TK, hop);
+  arrived.x_CP = ctx.ops.empty({arrivals(hop), x_TP.dim(1)}, x_TP.dtype());
   arrived.weights_CK = ctx.ops.empty({arrivals(hop), top_k}, weights_TK.dtype());
   arrived.ids_CK = ctx.ops.empty({arrivals(hop), top_k}, DType::i32);
   leave(ctx);
-  travel(arrived.x_CD, x_SD, hop);
+  travel(arrived.x_CP, x_SP, hop);
   travel(arrived.weights_CK, weights_SK, hop);
   travel(arrived.ids_CK, ids_SK, hop);
   travel_.record(*arrived_);
   const auto pair_bytes = static_cast<std::int64_t>(size_bytes(DType::i32) + size_bytes(weights_TK.dtype()));
-  count_traffic(x_TD.dim(1) * static_cast<std::int64_t>(size_bytes(x_TD.dtype())) + top_k * pair_bytes, traffic);
+  count_traffic(x_TP.dim(1) * static_cast<std::int64_t>(size_bytes(x_TP.dtype())) + top_k * pair_bytes, traffic);
   return arrived;
 }
 
@@ -166,10 +166,10 @@ void RowHop::count_traffic(std::int64_t bytes_per_row, Traffic& traffic) const {
   }
 }
 
-Tensor RowHop::gathered(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop) {
-  Tensor x_SD = ctx.ops.empty({hop.token_of_S.numel(), x_TD.dim(1)}, x_TD.dtype());
-  ctx.ops.gather_rows(x_SD, x_TD, hop.token_of_S, ctx.compute);
-  return x_SD;
+Tensor RowHop::gathered(ExecContext& ctx, const Tensor& x_TP, const DispatchHandle::Hop& hop) {
+  Tensor x_SP = ctx.ops.empty({hop.token_of_S.numel(), x_TP.dim(1)}, x_TP.dtype());
+  ctx.ops.gather_rows(x_SP, x_TP, hop.token_of_S, ctx.compute);
+  return x_SP;
 }
 
 /// Rows that are gathered, and memory for those that come, are the other stream's from here on.
@@ -178,18 +178,18 @@ void RowHop::leave(ExecContext& ctx) {
   travel_.wait(*ready_);
 }
 
-void RowHop::travel(const Tensor& x_CD, const Tensor& x_SD, const DispatchHandle::Hop& hop) {
-  comm_.all_to_all_v(x_CD, hop.recv_rows, x_SD, hop.send_rows, travel_);
-  on_their_way_.push_back(x_SD);
+void RowHop::travel(const Tensor& x_CP, const Tensor& x_SP, const DispatchHandle::Hop& hop) {
+  comm_.all_to_all_v(x_CP, hop.recv_rows, x_SP, hop.send_rows, travel_);
+  on_their_way_.push_back(x_SP);
 }
 
-Tensor RowHop::send(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop) {
-  const Tensor x_SD = gathered(ctx, x_TD, hop);
-  Tensor x_CD = ctx.ops.empty({arrivals(hop), x_TD.dim(1)}, x_TD.dtype());
+Tensor RowHop::send(ExecContext& ctx, const Tensor& x_TP, const DispatchHandle::Hop& hop) {
+  const Tensor x_SP = gathered(ctx, x_TP, hop);
+  Tensor x_CP = ctx.ops.empty({arrivals(hop), x_TP.dim(1)}, x_TP.dtype());
   leave(ctx);
-  travel(x_CD, x_SD, hop);
+  travel(x_CP, x_SP, hop);
   travel_.record(*arrived_);
-  return x_CD;
+  return x_CP;
 }
 
 /// Taken after leave(): nothing was given to the caller's stream since, so memory that it used before is free by then.
@@ -201,12 +201,12 @@ Tensor RowHop::send_back(ExecContext& ctx, const Tensor& y_CD, const DispatchHan
 }
 
 void RowHop::sum(ExecContext& ctx, Tensor y_TD, const Tensor& y_SD, const DispatchHandle::Hop& hop, bool accumulate) {
-  ctx.ops.unpermute_rows(y_TD, y_SD, hop.sent_row_of_TP, Tensor{}, accumulate, ctx.compute);
+  ctx.ops.unpermute_rows(y_TD, y_SD, hop.sent_row_of_TN, Tensor{}, accumulate, ctx.compute);
 }
 
 Tensor RowHop::sum_on_the_way(ExecContext& ctx, const Tensor& y_SD, const DispatchHandle::Hop& hop) {
-  Tensor y_TD = ctx.ops.empty({hop.sent_row_of_TP.dim(0), y_SD.dim(1)}, y_SD.dtype());
-  ctx.ops.unpermute_rows(y_TD, y_SD, hop.sent_row_of_TP, Tensor{}, false, travel_);
+  Tensor y_TD = ctx.ops.empty({hop.sent_row_of_TN.dim(0), y_SD.dim(1)}, y_SD.dtype());
+  ctx.ops.unpermute_rows(y_TD, y_SD, hop.sent_row_of_TN, Tensor{}, false, travel_);
   on_their_way_.push_back(y_SD);
   return y_TD;
 }

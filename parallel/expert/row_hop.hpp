@@ -1,7 +1,8 @@
 // One exchange of token rows between ranks, there and back. Law: a row goes once to each rank that serves (or passes
 // on) one of its pairs, with the ids and weights of those pairs; results come back along the same way, one summed row
 // for each row that left. Arrivals lie in the order (source rank, row there), so all that follows repeats bit for bit.
-// T rows here, D their width, K pairs a row, S rows that leave, C rows that arrive, P destinations a row at most.
+// T rows here, P their width on the way there (numbers, or packed FP8), D on the way back, K pairs a row, S rows that
+// leave, C rows that arrive, N destinations a row at most.
 #pragma once
 
 #include <cstdint>
@@ -35,15 +36,15 @@ class RowHop {
          Stream& travel);
 
   struct Arrivals {
-    Tensor x_CD, ids_CK, weights_CK;  ///< ids: slots of this rank after the last hop, of all ranks before; -1: none
+    Tensor x_CP, ids_CK, weights_CK;  ///< ids: slots of this rank after the last hop, of all ranks before; -1: none
     std::int64_t pairs = 0;           ///< ids that are not -1
   };
   /// Collective; waits for the counts. Fills `hop` and adds to `traffic`. What arrives is there after arrive().
   /// @param slots_TK  host: the slot (of all ranks) that serves each pair, -1 for none.
-  Arrivals dispatch(ExecContext& ctx, const Tensor& x_TD, std::span<const std::int32_t> slots_TK,
+  Arrivals dispatch(ExecContext& ctx, const Tensor& x_TP, std::span<const std::int32_t> slots_TK,
                     const Tensor& weights_TK, DispatchHandle::Hop& hop, Traffic& traffic);
-  /// Rows of another tensor along the same way. Collective. @returns x_CD, there after arrive().
-  Tensor send(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop);
+  /// Rows of another tensor along the same way. Collective. @returns x_CP, there after arrive().
+  Tensor send(ExecContext& ctx, const Tensor& x_TP, const DispatchHandle::Hop& hop);
   // The way back, of any number of tensors: leave() once, by the last hop; for each tensor send_back, and where another
   // hop follows sum_on_the_way; then mark_arrival() and arrive() by the first hop, let_go() by the others.
   /// What ctx.compute was given so far comes before the journey.
@@ -67,8 +68,8 @@ class RowHop {
  private:
   void plan(std::span<const std::int32_t> slots_TK, std::int64_t top_k);
   std::int64_t exchange_counts(ExecContext& ctx, DispatchHandle::Hop& hop);
-  Tensor gathered(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle::Hop& hop);
-  void travel(const Tensor& x_CD, const Tensor& x_SD, const DispatchHandle::Hop& hop);
+  Tensor gathered(ExecContext& ctx, const Tensor& x_TP, const DispatchHandle::Hop& hop);
+  void travel(const Tensor& x_CP, const Tensor& x_SP, const DispatchHandle::Hop& hop);
   void count_traffic(std::int64_t bytes_per_row, Traffic& traffic) const;
 
   Communicator& comm_;
@@ -85,7 +86,7 @@ class RowHop {
   // Made by plan; kept between calls, so that a steady state allocates nothing.
   std::vector<std::int64_t> rows_to_, pairs_to_, next_to_;
   std::vector<std::int64_t> last_row_;  ///< of each target, to see whether this row goes there already
-  std::vector<std::int32_t> token_of_S_, slots_SK_, sent_row_of_TP_;
+  std::vector<std::int32_t> token_of_S_, slots_SK_, sent_row_of_TN_;
   std::vector<std::int64_t> counts_out_, counts_in_;
 };
 

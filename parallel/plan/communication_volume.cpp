@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "src/backend/operand_shapes.hpp"
+
 namespace athanor {
 namespace {
 
@@ -12,7 +14,7 @@ double ring_share(std::int64_t ranks) { return static_cast<double>(ranks - 1) / 
 struct Widths {
   double tp = 0.0;            ///< of T/cp rows
   double cp = 0.0;            ///< of T rows
-  double expert_trips = 0.0;  ///< of tokens to their experts or back
+  double expert_trips = 0.0;  ///< of tokens to their experts, and as many back
 };
 
 void add_block(Widths& widths, const ModelConfig& c, const MeshShape& shape, DType dtype, Recompute recompute,
@@ -36,8 +38,8 @@ void add_block(Widths& widths, const ModelConfig& c, const MeshShape& shape, DTy
   }
   if (!is_moe || c.num_shared_experts > 0) widths.tp += pair(dim);
   if (!is_moe) return;
-  // Dispatch and combine; in I their transposes.
-  widths.expert_trips += 2.0 * forwards + 2.0;
+  // Dispatch and combine; in I the transpose of combine and that of dispatch.
+  widths.expert_trips += forwards + 1.0;
   if (c.balance_loss_alpha == 0.0) return;
   // The balance loss looks at whole sequences: all scores, in the accumulation type.
   const double scores = forwards * static_cast<double>(c.num_routed_experts) *
@@ -106,7 +108,9 @@ CommunicationVolume communication_volume(const ModelConfig& config, DType dtype,
   volume.tp = count * ring_share(shape.tp) * query_rows * widths.tp * bytes;
   volume.cp = count * ring_share(shape.cp) * all_rows * widths.cp * bytes;
   const RowsSent sent = expert_rows(config, shape, node);
-  const double trips = count * widths.expert_trips * rows * row_bytes;
+  // To experts rows may go as packed FP8; they return in the compute type.
+  const double there = config.dispatches_fp8() ? static_cast<double>(fp8_row_bytes(config.dim)) : row_bytes;
+  const double trips = count * widths.expert_trips * rows * (there + row_bytes);
   volume.ep_between_nodes = trips * sent.between_nodes;
   volume.ep_within_nodes = trips * sent.within_nodes;
   volume.pp = static_cast<double>(traffic.messages) * count * rows * row_bytes;

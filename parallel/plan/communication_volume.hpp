@@ -1,7 +1,8 @@
 // Bytes that one rank sends in one step, axis by axis, from the layout alone.
 // Law: a collective in a ring moves (n-1)/n of its whole tensor a rank: all-gather and reduce-scatter of S bytes each
-// send (n-1)/n * S (Thakur et al. 2005). Activations and weights travel in the compute type, gradients of weights in
-// the accumulation type. T tokens of a micro-batch over cp*tp; D width; b bytes of an element; M micro-batches.
+// send (n-1)/n * S (Thakur et al. 2005). Activations and weights travel in the compute type (to experts also as FP8),
+// gradients of weights in the accumulation type. T tokens of a micro-batch over cp*tp; D width; b bytes of an element;
+// M micro-batches.
 #pragma once
 
 #include <cstdint>

@@ -235,6 +235,18 @@ class Backend {
   /// dx_RD[row] = weight * dy_TD[t], dweights_TK[t,k] = dot(dy_TD[t], x_RD[row]), 0 where row is -1.
   virtual void unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const Tensor& dy_TD, const Tensor& x_RD,
                                        const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) = 0;
+  // The same of FP8 (packed_rows.cpp). A packed row, as it travels between ranks: D elements, then of every tile the
+  // exponent of its scale in a byte, as floats have it, zeros up to P = fp8_row_bytes(D); u8.
+  /// out_TP = x_TD (by rows), whose scales are powers of two (of others the mantissa is lost).
+  virtual void pack_fp8_rows(Tensor out_TP, const Fp8Matrix& x_TD, Stream& stream) = 0;
+  /// y_RD (by rows) [r] = x_TP[pair_of_R[r] / K].
+  virtual void permute_fp8_rows(const Fp8Matrix& y_RD, const Tensor& x_TP, const Tensor& pair_of_R, std::int64_t top_k,
+                                Stream& stream) = 0;
+  /// As unpermute_rows_backward with x_RD of f32 or bf16: the weight goes into the scales of dx_RD (by rows), so that
+  /// no element is rounded again.
+  virtual void unpermute_fp8_rows_backward(const Fp8Matrix& dx_RD, Tensor dweights_TK, const Tensor& dy_TP,
+                                           const Tensor& x_RD, const Tensor& row_of_TK, const Tensor& weights_TK,
+                                           Stream& stream) = 0;
 
   // ---- losses (cross_entropy.cpp)
   /// losses_T (acc) = -log softmax(logits_TV)[targets_T]; where dlogits_TV is defined, (softmax - onehot) *

@@ -84,6 +84,15 @@ struct Fp8Retiling {
 };
 Fp8Retiling require_fp8_retiling(std::string_view op, const Fp8Matrix& out, const Fp8Matrix& rows_TI,
                                  const Tensor& offsets_E1);
+/// Packed rows of `matrix`, by rows.
+void require_packed_fp8(std::string_view op, const Tensor& packed_TP, const Fp8Matrix& matrix);
+/// y_RD by rows: packed rows chosen by pairs.
+void require_permuted_fp8(std::string_view op, const Fp8Matrix& y_RD, const Tensor& packed_TP, const Tensor& pair_of_R,
+                          std::int64_t top_k);
+/// As `unpermuted`, of packed gradients.
+Unpermuted require_unpermuted_fp8(std::string_view op, const Fp8Matrix& dx_RD, const Tensor& dweights_TK,
+                                  const Tensor& dy_TP, const Tensor& x_RD, const Tensor& row_of_TK,
+                                  const Tensor& weights_TK);
 /// Into `out`: w or each of its matrices transposed.
 Fp8Scales require_fp8_of_blocks(std::string_view op, const Fp8Matrix& out, const Tensor& w, Transpose transpose);
 /// y = a * b^T: a by rows, a depth in common, y f32 or bf16 of the rows of both; b [N, K], or [E, N, K] with offsets.

@@ -21,6 +21,12 @@ void require_columns(std::string_view op, const Fp8Matrix& out, const Tensor& so
       out.tiles == Fp8Tiles::rows && out.values.shape() == Shape{source.shape().back(), least}, op,
       [&] { return "a row a column of the source, with " + std::to_string(least) + " places"; }, out.values, source);
 }
+void require_packed_rows(std::string_view op, const Tensor& packed_TP, std::int64_t rows, std::int64_t width) {
+  require(
+      packed_TP.dtype() == DType::u8 && packed_TP.shape() == Shape{rows, fp8_row_bytes(width)}, op,
+      [&] { return "packed rows, u8 [" + std::to_string(rows) + ", " + std::to_string(fp8_row_bytes(width)) + "]"; },
+      packed_TP);
+}
 
 }  // namespace
 
@@ -63,6 +69,34 @@ Fp8Retiling require_fp8_retiling(std::string_view op, const Fp8Matrix& out, cons
   require(rows_TI.tiles == Fp8Tiles::rows, op, "a matrix by rows", rows_TI.values);
   require_columns(op, out, rows_TI.values, offsets_E1);
   return {.out = require_fp8(op, out), .from = from};
+}
+
+void require_packed_fp8(std::string_view op, const Tensor& packed_TP, const Fp8Matrix& matrix) {
+  require_fp8(op, matrix);
+  require(matrix.tiles == Fp8Tiles::rows, op, "a matrix by rows", matrix.values);
+  require_packed_rows(op, packed_TP, matrix.values.dim(0), matrix.values.dim(1));
+}
+
+void require_permuted_fp8(std::string_view op, const Fp8Matrix& y_RD, const Tensor& packed_TP, const Tensor& pair_of_R,
+                          std::int64_t top_k) {
+  require_fp8(op, y_RD);
+  require(y_RD.tiles == Fp8Tiles::rows && is_ids(pair_of_R, y_RD.values.dim(0)), op, "one i32 pair a row", y_RD.values,
+          pair_of_R);
+  require(top_k > 0, op, "a positive top_k", y_RD.values);
+  require_packed_rows(op, packed_TP, packed_TP.shape()[0], y_RD.values.dim(1));
+}
+
+Unpermuted require_unpermuted_fp8(std::string_view op, const Fp8Matrix& dx_RD, const Tensor& dweights_TK,
+                                  const Tensor& dy_TP, const Tensor& x_RD, const Tensor& row_of_TK,
+                                  const Tensor& weights_TK) {
+  require(row_of_TK.dtype() == DType::i32 && row_of_TK.shape().ndim() == 2, op, "i32 rows [T, K]", row_of_TK);
+  require_fp8_of_rows(op, dx_RD, x_RD);
+  const Unpermuted u{row_of_TK.dim(0), row_of_TK.dim(1), x_RD.shape().flat_rows(), x_RD.shape().back()};
+  require_packed_rows(op, dy_TP, u.tokens, u.width);
+  for (const Tensor* weights : {&weights_TK, &dweights_TK})
+    require(weights->numel() == row_of_TK.numel() && weights->dtype() == DType::f32, op, "f32 weights like the choices",
+            *weights, row_of_TK);
+  return u;
 }
 
 Fp8Scales require_fp8_of_blocks(std::string_view op, const Fp8Matrix& out, const Tensor& w, Transpose transpose) {

@@ -20,6 +20,10 @@ inline constexpr std::int64_t kFp8Tile = 128;
 inline constexpr std::int64_t fp8_tiles(std::int64_t count) { return (count + kFp8Tile - 1) / kFp8Tile; }
 /// Scales of a row of blocks; cuBLAS asks for multiples of four.
 inline constexpr std::int64_t fp8_block_stride(std::int64_t columns) { return (fp8_tiles(columns) + 3) / 4 * 4; }
+/// A row as it travels: its elements, and a byte a tile, filled up to 16.
+inline constexpr std::int64_t fp8_row_bytes(std::int64_t columns) {
+  return columns + (fp8_tiles(columns) + 15) / 16 * 16;
+}
 
 /// Where the scales of a matrix lie: that of row i and tile t of the depth is data[t * by_tile + (i >> shift) *
 /// by_row].

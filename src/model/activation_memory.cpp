@@ -72,6 +72,12 @@ class Sizes {
   /// The FP8 of what a product reads, gone after it.
   std::int64_t operand(std::int64_t rows, std::int64_t width) const { return c.fp8 ? fp8(rows, width) : 0; }
 
+  /// An operand of the experts' weight gradients in FP8: columns, those of every expert from a whole tile on.
+  std::int64_t turned_of_experts(std::int64_t pairs, std::int64_t width) const {
+    const std::int64_t groups = c.num_routed_experts / layout_.ep;
+    return c.fp8 ? fp8(width, (pairs + groups * (kFp8Tile - 1)) / kFp8Tile * kFp8Tile) : 0;
+  }
+
   std::int64_t stream() const { return of(rows * c.dim); }  ///< one tensor of the residual stream
   std::int64_t rstd() const { return acc(rows); }
   /// A tensor of the query rows: what split linears read, gathered over tp. Without tp it is the shard itself.
@@ -216,7 +222,10 @@ Inner Sizes::moe() const {
   const bool travels = layout_.ep > 1;
   const std::int64_t handle = (travels ? 4 : 2) * ids(pairs), offsets = ids(experts / layout_.ep + 1);
   const std::int64_t row = of(pairs * c.dim), inner = of(pairs * c.moe_inter_dim), travelling = travels ? row : 0;
-  const std::int64_t kept_row = kept(pairs, c.dim), kept_inner = kept(pairs, c.moe_inter_dim);
+  // Rows that came as FP8 stay so, forward and backward.
+  const std::int64_t fp8_row = fp8(pairs, c.dim), kept_row = c.dispatches_fp8() ? fp8_row : kept(pairs, c.dim);
+  const std::int64_t dy_row = c.dispatches_fp8() ? fp8_row : row, number_row = c.dispatches_fp8() ? 0 : row;
+  const std::int64_t kept_inner = kept(pairs, c.moe_inter_dim);
   const bool has_shared = c.num_shared_experts > 0;
   const std::int64_t width = c.num_shared_experts * c.moe_inter_dim / layout_.tp;
   const std::int64_t shared = has_shared ? whole(width) : 0, kept_shared = has_shared ? kept(query_rows, width) : 0;
@@ -234,19 +243,19 @@ Inner Sizes::moe() const {
   const std::int64_t shared_inner = 2 * kept_shared + shared, rounded = operand(pairs, c.moe_inter_dim);
   m.forward_peak = std::max(
       {routed + std::max(x, x_acc) + scores + balancing, around + shared_inner + 2 * kept_inner + inner + rounded,
-       beside(around + row + shared_inner + 3 * inner + 2 * kept_inner),
+       beside(around + number_row + shared_inner + 3 * inner + 2 * kept_inner),
        around + inner_kept + shared_inner + operand(query_rows, width) + x + travelling + partial});
   // Behind I of the experts, and of the shared one: gradients of gate and up, and hidden.
   const std::int64_t inner_back = 2 * inner + kept_inner, shared_back = 2 * shared + kept_shared;
-  const std::int64_t dweights = weights, all_kept = around + inner_back + shared_back;
+  const std::int64_t dweights = weights, all_kept = around - row + dy_row + inner_back + shared_back;
   const std::int64_t shared_backward = around + inner_kept + making_hidden(shared, kept_shared);
-  const std::int64_t combining = around + inner_kept + shared_back + dweights + row + travelling;
+  const std::int64_t combining = around + inner_kept + shared_back + dweights + dy_row + (travels ? dy_row : 0);
   const std::int64_t in_experts = all_kept - weights + dweights + row + inner + rounded;  // y's rows went, dx's came
   // The shared expert's input is gathered again, and its gradient summed over ranks, while rows travel.
   const std::int64_t dispatching =
       all_kept - weights + dweights + row + x + travelling + partial + (partial > 0 ? x_again : 0);
   // x, dy; gate, up, hidden
-  const std::int64_t kept_back = x + x_again + offsets + kept_row + row + inner_back + shared_back;
+  const std::int64_t kept_back = x + x_again + offsets + kept_row + dy_row + inner_back + shared_back;
   const std::int64_t routing = kept_back + scores + dscores + chosen + dweights + x + scores;
   const std::int64_t rounding = kept_back + dweights + x + scores + x_acc + (x_acc > 0 ? x : 0);
   m.backward_peak = dy_all + std::max({shared_backward, combining, in_experts, dispatching, routing, rounding});

@@ -76,7 +76,7 @@ Block::Block(const std::string& prefix, const ModelConfig& config, bool is_moe, 
   const KeptInputs inputs = config.keeps_fp8() ? KeptInputs::fp8 : KeptInputs::numbers;
   if (mla_) mla_->use_fp8(inputs);
   if (gqa_) gqa_->use_fp8(inputs);
-  if (moe_) moe_->use_fp8(inputs);
+  if (moe_) moe_->use_fp8(inputs, config.fp8_dispatch);
   if (ffn_) ffn_->use_fp8(inputs);
 }
 

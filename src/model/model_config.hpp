@@ -56,8 +56,11 @@ struct ModelConfig {
   /// With fp8: what these maps read, and gate and up of the feed-forward networks, is kept for backward in FP8 alone;
   /// not what the map after attention reads (section 3.3.3).
   bool fp8_activations = true;
+  /// With fp8: what goes to experts, forward and backward, is FP8 before it leaves (section 3.3.3).
+  bool fp8_dispatch = true;
 
   bool keeps_fp8() const { return fp8 && fp8_activations; }
+  bool dispatches_fp8() const { return fp8 && fp8_dispatch; }
   bool is_moe_layer(std::int64_t layer) const { return num_routed_experts > 0 && layer >= first_k_dense; }
   bool head_is_embedding() const { return tied_head && head == HeadKind::tokens; }
   std::int64_t qk_head_dim() const {

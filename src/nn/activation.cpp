@@ -38,7 +38,7 @@ const Fp8Matrix& Activation::fp8_columns(ExecContext& ctx, const Tensor& offsets
 
 Activation Activation::kept(ExecContext& ctx, KeptInputs inputs) {
   Activation kept;
-  if (inputs == KeptInputs::fp8)
+  if (inputs == KeptInputs::fp8 || !x_TI_.defined())
     kept.rows_ = fp8_rows(ctx, inputs);
   else
     kept.x_TI_ = x_TI_;

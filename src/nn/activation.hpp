@@ -19,8 +19,11 @@ class Activation {
  public:
   Activation() = default;
   explicit Activation(Tensor x_TI) : x_TI_(std::move(x_TI)) {}
+  /// FP8 alone, by rows: what came that way.
+  explicit Activation(Fp8Matrix rows_TI) : rows_(std::move(rows_TI)) {}
 
   bool defined() const { return x_TI_.defined() || rows_.values.defined(); }
+  bool holds_fp8_alone() const { return !x_TI_.defined() && rows_.values.defined(); }
   std::int64_t num_rows() const;
   /// Of the numbers; where only FP8 is held the context's type.
   DType dtype(const ExecContext& ctx) const { return x_TI_.defined() ? x_TI_.dtype() : ctx.dtype; }
@@ -32,7 +35,7 @@ class Activation {
   /// Transposed, tiles along the tokens (of each group of offsets_E1, which must be the same at every call).
   const Fp8Matrix& fp8_columns(ExecContext& ctx, const Tensor& offsets_E1 = {});
 
-  /// What a layer holds for backward: the numbers, or FP8 by rows.
+  /// What a layer holds for backward: the numbers, or FP8 by rows; this where the numbers are not held.
   Activation kept(ExecContext& ctx, KeptInputs inputs);
 
  private:

@@ -4,9 +4,11 @@
 // Each of the four comes in two calls: start_ sends the rows off, which travel beside what ctx.compute is given then,
 // and finish_, the next of this dispatcher's calls, has work on ctx.compute find them. All calls are collective where
 // ranks share experts. What comes back is added last, to what lies in the caller's tensor if it says so: the order of
-// additions is the same wherever experts live.
-// T tokens, D model width, E experts (slots) held here, K experts a token, R rows for the experts held here, C rows
-// that arrived here (a token whose experts live elsewhere leaves once for each rank that holds some of them).
+// additions is the same wherever experts live. On their way to experts rows and gradients may be FP8, rounded once,
+// where they leave, with scales that are powers of two; results and their gradients return in the compute type
+// (DeepSeek-V3 report, section 3.3.3). Both dispatchers round alike. T tokens, D model width, E experts (slots) held
+// here, K experts a token, R rows for the experts held here, C rows that arrived here (a token whose experts live
+// elsewhere leaves once for each rank that holds some of them).
 #pragma once
 
 #include <array>
@@ -14,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "src/nn/exec_context.hpp"
+#include "src/nn/activation.hpp"
 
 namespace athanor {
 
@@ -28,12 +30,13 @@ struct DispatchHandle {
   Tensor pair_of_R, row_of_TK;  ///< i32: the T*K pairs in order of expert, and back (Backend::sort_by_expert)
   Tensor offsets_E1;            ///< i32: first dispatched row of each expert held here, and the end
   std::int64_t tokens = 0;      ///< T
+  bool fp8 = false;             ///< what goes to experts is FP8: the caller's word, before start_dispatch
 
   /// Where rows travel between ranks, one exchange: how many go to and come from each rank, and which.
   struct Hop {
     std::vector<std::int64_t> send_rows, recv_rows;
     Tensor token_of_S;      ///< i32: the row of the input that leaves as row s; S = sum of send_rows
-    Tensor sent_row_of_TP;  ///< i32: where each row of the input left, -1 for none; P destinations a row at most
+    Tensor sent_row_of_TN;  ///< i32: where each row of the input left, -1 for none; N destinations a row at most
   };
   std::array<Hop, 2> hops;  ///< to nodes and on to ranks, or the second alone
   /// acc: routing weights that came with the arrivals, which take the place of tokens: row_of_TK is row_of_CK.
@@ -42,7 +45,7 @@ struct DispatchHandle {
   /// Lets the tensors go; the vectors keep their memory for the next step.
   void release() {
     pair_of_R = row_of_TK = offsets_E1 = weights_CK = Tensor{};
-    for (Hop& hop : hops) hop.token_of_S = hop.sent_row_of_TP = Tensor{};
+    for (Hop& hop : hops) hop.token_of_S = hop.sent_row_of_TN = Tensor{};
   }
 };
 
@@ -55,8 +58,8 @@ class ExpertDispatcher {
   /// Sends the rows of the tokens to their experts. Fills `handle` in part.
   virtual void start_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) = 0;
   /// The same arguments. @returns x_RD: a row for every (token, expert) pair, ordered by expert; `handle` is complete.
-  virtual Tensor finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
-                                 DispatchHandle& handle) = 0;
+  virtual Activation finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
+                                     DispatchHandle& handle) = 0;
   /// Sends the results y_RD back.
   virtual void start_combine(ExecContext& ctx, Tensor y_RD, const Routing& routing, const DispatchHandle& handle) = 0;
   /// y_TD[t] = (or +=, when `accumulate`) the sum over k of weights_TK[t,k] * the row of pair (t,k) of y_RD.
@@ -66,7 +69,7 @@ class ExpertDispatcher {
   /// Sends rows of dy_TD where those of the tokens went.
   virtual void start_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const DispatchHandle& handle) = 0;
   struct RowGradients {
-    Tensor dy_RD;
+    Activation dy_RD;
     Tensor dweights_CK;  ///< acc: of the routing weights, where rows arrived; dispatch's backward takes them home
   };
   virtual RowGradients finish_combine_backward(ExecContext& ctx, const Tensor& dy_TD, const Tensor& y_RD,
@@ -77,6 +80,18 @@ class ExpertDispatcher {
   /// dx_TD[t] = (or +=, when `accumulate`) the sum of the token's rows of dx_RD. @returns dweights_TK (acc).
   virtual Tensor finish_dispatch_backward(ExecContext& ctx, Tensor dx_TD, bool accumulate,
                                           const DispatchHandle& handle) = 0;
+
+ protected:
+  /// Rows as they go to experts: x_TD, or packed FP8 (Backend::pack_fp8_rows).
+  static Tensor rows_to_send(ExecContext& ctx, const Tensor& x_TD, const DispatchHandle& handle);
+  /// Sorts what arrived by expert and fills the rest of `handle`.
+  /// @param x_CP  from rows_to_send; x_TD: what they were made of here. @param rows  pairs of ids that are not -1.
+  static Activation rows_of_experts(ExecContext& ctx, const Tensor& x_CP, const Tensor& x_TD,
+                                    const Tensor& expert_ids_CK, std::int64_t rows, std::int64_t num_experts,
+                                    DispatchHandle& handle);
+  /// @param dy_CP  from rows_to_send.
+  static RowGradients row_gradients(ExecContext& ctx, const Tensor& dy_CP, const Tensor& y_RD, const Tensor& weights_CK,
+                                    const DispatchHandle& handle);
 };
 
 /// All experts are here: a permutation of rows.
@@ -85,7 +100,8 @@ class LocalDispatcher final : public ExpertDispatcher {
   explicit LocalDispatcher(std::int64_t num_experts) : num_experts_(num_experts) {}
   std::vector<std::int64_t> local_experts() const override;
   void start_dispatch(ExecContext&, const Tensor&, const Routing&, DispatchHandle&) override {}
-  Tensor finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing, DispatchHandle& handle) override;
+  Activation finish_dispatch(ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
+                             DispatchHandle& handle) override;
   void start_combine(ExecContext& ctx, Tensor y_RD, const Routing& routing, const DispatchHandle& handle) override;
   void finish_combine(ExecContext& ctx, Tensor y_TD, bool accumulate, const Routing& routing,
                       const DispatchHandle& handle) override;

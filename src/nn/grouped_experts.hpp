@@ -17,7 +17,7 @@ class GroupedExperts {
   struct Saved {
     Activation x_RD, hidden_RF;  ///< from forward to backward_weight
     Activation gate_RF, up_RF;   ///< from forward to backward_input
-    Tensor dy_RD;                ///< these three from backward_input to backward_weight
+    Activation dy_RD;            ///< these three from backward_input to backward_weight
     Tensor dgate_RF, dup_RF;
     Tensor offsets_E1;  ///< i32
   };
@@ -31,8 +31,9 @@ class GroupedExperts {
   /// Multiplies in FP8 from now on, as Linear does; tiles along the tokens begin anew with every expert.
   void use_fp8(KeptInputs inputs = KeptInputs::numbers);
 
-  Tensor forward(ExecContext& ctx, const Tensor& x_RD, const Tensor& offsets_E1, Saved& saved);
-  Tensor backward_input(ExecContext& ctx, const Tensor& dy_RD, Saved& saved);
+  /// x_RD and dy_RD may come as FP8, which is multiplied and kept as it is.
+  Tensor forward(ExecContext& ctx, Activation x_RD, const Tensor& offsets_E1, Saved& saved);
+  Tensor backward_input(ExecContext& ctx, Activation dy_RD, Saved& saved);
   void backward_weight(ExecContext& ctx, Saved& saved);
   std::vector<Parameter*> parameters() { return {&w_gate_EFD_, &w_up_EFD_, &w_down_EDF_}; }
 
@@ -46,10 +47,10 @@ class GroupedExperts {
                 const Tensor& offsets_E1);
 
   /// dx = (or +=) dy through one of the three stacks.
-  void input_gradient(ExecContext& ctx, Tensor dx, const Tensor& dy, const Parameter& weight, Fp8Weights Fp8::*form,
+  void input_gradient(ExecContext& ctx, Tensor dx, Activation& dy, const Parameter& weight, Fp8Weights Fp8::*form,
                       const Tensor& offsets_E1, bool accumulate);
   /// The gradient of one of the three += dy^T x.
-  void weight_gradient(ExecContext& ctx, const Parameter& weight, const Tensor& dy, Activation& x,
+  void weight_gradient(ExecContext& ctx, const Parameter& weight, Activation dy, Activation& x,
                        const Tensor& offsets_E1);
 
   Parameter w_gate_EFD_, w_up_EFD_, w_down_EDF_;

@@ -19,6 +19,7 @@ Moe::Moe(Backend& ops, const std::string& prefix, DType dtype, const MoeConfig& 
 
 void Moe::dispatch(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
   saved.routing = router_.forward(ctx, x_TD, saved.router);
+  saved.handle.fp8 = fp8_dispatch_;
   dispatcher_.start_dispatch(ctx, x_TD, saved.routing, saved.handle);
   if (shared_) {  // while rows travel
     const StreamSpan span = layer_span(ctx, "shared expert inner", {});
@@ -28,8 +29,7 @@ void Moe::dispatch(ExecContext& ctx, const Tensor& x_TD, Saved& saved) {
 }
 
 void Moe::experts(ExecContext& ctx, Saved& saved) {
-  saved.y_RD = experts_.forward(ctx, saved.x_RD, saved.handle.offsets_E1, saved.experts);
-  saved.x_RD = Tensor{};
+  saved.y_RD = experts_.forward(ctx, std::exchange(saved.x_RD, {}), saved.handle.offsets_E1, saved.experts);
 }
 
 Tensor Moe::combine(ExecContext& ctx, Saved& saved) {
@@ -63,8 +63,7 @@ void Moe::combine_backward(ExecContext& ctx, const Tensor& dy_TD, Saved& saved) 
 }
 
 void Moe::experts_backward(ExecContext& ctx, Saved& saved) {
-  saved.dx_RD = experts_.backward_input(ctx, saved.dy_RD, saved.experts);
-  saved.dy_RD = Tensor{};
+  saved.dx_RD = experts_.backward_input(ctx, std::exchange(saved.dy_RD, {}), saved.experts);
 }
 
 Tensor Moe::dispatch_backward(ExecContext& ctx, Saved& saved) {
@@ -107,7 +106,8 @@ void Moe::backward_weight(ExecContext& ctx, Saved& saved) {
   saved.has_expert_weight_gradients = false;
 }
 
-void Moe::use_fp8(KeptInputs inputs) {
+void Moe::use_fp8(KeptInputs inputs, bool dispatch) {
+  fp8_dispatch_ = dispatch;
   experts_.use_fp8(inputs);
   if (shared_) shared_->use_fp8(inputs);
 }

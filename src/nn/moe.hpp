@@ -32,9 +32,10 @@ class Moe {
     SwiGlu::Saved shared;
     Routing routing;                           ///< from dispatch to combine_backward
     DispatchHandle handle;                     ///< from dispatch to dispatch_backward
-    Tensor x_RD;                               ///< from dispatch to experts
+    Activation x_RD;                           ///< from dispatch to experts
     Tensor y_RD;                               ///< from experts to combine_backward
-    Tensor dy_RD, dx_RD;                       ///< from one backward phase to the next
+    Activation dy_RD;                          ///< from combine_backward to experts_backward
+    Tensor dx_RD;                              ///< from experts_backward to dispatch_backward
     Tensor dweights_CK;                        ///< from combine_backward to dispatch_backward
     bool has_expert_weight_gradients = false;  ///< dispatch_backward has added them
   };
@@ -55,7 +56,8 @@ class Moe {
   Tensor backward_input(ExecContext& ctx, const Tensor& dy_TD, Saved& saved);
   void backward_weight(ExecContext& ctx, Saved& saved);
   /// Experts, routed and shared, multiply in FP8 from now on; the router does not.
-  void use_fp8(KeptInputs inputs = KeptInputs::numbers);
+  /// @param dispatch  what goes to experts, forward and backward, is FP8 before it leaves.
+  void use_fp8(KeptInputs inputs = KeptInputs::numbers, bool dispatch = true);
   std::vector<Parameter*> parameters();
   Router& router() { return router_; }
 
@@ -66,6 +68,7 @@ class Moe {
   GroupedExperts experts_;
   std::optional<SwiGlu> shared_;
   ExpertDispatcher& dispatcher_;
+  bool fp8_dispatch_ = false;
 };
 
 static_assert(Layer<Moe>);

@@ -7,10 +7,11 @@
 
 namespace athanor::testing {
 
+/// @returns the rows' numbers.
 inline Tensor dispatch(ExpertDispatcher& dispatcher, ExecContext& ctx, const Tensor& x_TD, const Routing& routing,
                        DispatchHandle& handle) {
   dispatcher.start_dispatch(ctx, x_TD, routing, handle);
-  return dispatcher.finish_dispatch(ctx, x_TD, routing, handle);
+  return dispatcher.finish_dispatch(ctx, x_TD, routing, handle).numbers(ctx);
 }
 
 /// @param add_to  what the results are added to, in place; undefined: nothing.
@@ -22,11 +23,14 @@ inline Tensor combine(ExpertDispatcher& dispatcher, ExecContext& ctx, const Tens
   return y_TD;
 }
 
-inline ExpertDispatcher::RowGradients combine_backward(ExpertDispatcher& dispatcher, ExecContext& ctx,
-                                                       const Tensor& dy_TD, const Tensor& y_RD, const Routing& routing,
-                                                       const DispatchHandle& handle) {
+struct RowNumbers {
+  Tensor dy_RD, dweights_CK;
+};
+inline RowNumbers combine_backward(ExpertDispatcher& dispatcher, ExecContext& ctx, const Tensor& dy_TD,
+                                   const Tensor& y_RD, const Routing& routing, const DispatchHandle& handle) {
   dispatcher.start_combine_backward(ctx, dy_TD, handle);
-  return dispatcher.finish_combine_backward(ctx, dy_TD, y_RD, routing, handle);
+  const auto gradients = dispatcher.finish_combine_backward(ctx, dy_TD, y_RD, routing, handle);
+  return {gradients.dy_RD.numbers(ctx), gradients.dweights_CK};
 }
 
 struct TokenGradients {

@@ -97,6 +97,11 @@ class CpuBackend final : public Backend {
                       bool accumulate, Stream& stream) override;
   void unpermute_rows_backward(Tensor dx_RD, Tensor dweights_TK, const Tensor& dy_TD, const Tensor& x_RD,
                                const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) override;
+  void pack_fp8_rows(Tensor out_TP, const Fp8Matrix& x_TD, Stream& stream) override;
+  void permute_fp8_rows(const Fp8Matrix& y_RD, const Tensor& x_TP, const Tensor& pair_of_R, std::int64_t top_k,
+                        Stream& stream) override;
+  void unpermute_fp8_rows_backward(const Fp8Matrix& dx_RD, Tensor dweights_TK, const Tensor& dy_TP, const Tensor& x_RD,
+                                   const Tensor& row_of_TK, const Tensor& weights_TK, Stream& stream) override;
   void cross_entropy(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& targets_T,
                      const Tensor& loss_weights_T, Stream& stream) override;
   void distillation(Tensor losses_T, Tensor dlogits_TV, const Tensor& logits_TV, const Tensor& teacher_logits_TV,

@@ -3,6 +3,7 @@
 #include "src/backend/cuda/fp8_kernels.cuh"
 
 #include "src/backend/cuda/device.cuh"
+#include "src/backend/cuda/e4m3_value.cuh"
 #include "src/backend/cuda/mma.cuh"
 
 namespace athanor::cuda {
@@ -20,19 +21,6 @@ __device__ inline float scale_of(unsigned largest, bool power_of_two) {
   if (!power_of_two || bits >= 0x7f800000U) return scale;  // what is not finite stays so
   return __uint_as_float((bits + 0x7fffffU) & 0x7f800000U);
 }
-/// The number in the lowest byte (src/base/e4m3.hpp): no cvt, so that any GPU can.
-__device__ inline float value_of_e4m3(unsigned byte) {
-  const unsigned bits = byte & 0x7fU, sign = (byte & 0x80U) << 24;
-  if (bits == 0x7fU) return __uint_as_float(0x7fc00000U);
-  const float value =
-      bits < 8 ? __fmul_rn(static_cast<float>(bits), 0x1p-9F) : __uint_as_float((bits << 20) + (120U << 23));
-  return __uint_as_float(__float_as_uint(value) | sign);
-}
-/// Four numbers of a row, side by side in memory and in one tile: a word of bytes times its scale.
-__device__ inline void decode_four(float (&to)[4], unsigned word, float scale) {
-  for (int i = 0; i < 4; ++i) to[i] = __fmul_rn(value_of_e4m3(word >> (8 * i)), scale);
-}
-
 /// One warp a tile of a row: four numbers a lane.
 template <class T>
 __global__ void __launch_bounds__(kThreads) rows_kernel(std::uint8_t* values, float* scales, const T* x,

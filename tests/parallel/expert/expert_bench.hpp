@@ -91,8 +91,9 @@ struct MoeBench {
   Tensor balance_loss_1, counts_E;
   Moe::Saved saved;
 
-  MoeBench(RankBench& bench, ExpertDispatcher& dispatcher, bool with_gradients = true)
-      : moe(*bench.ops, "moe", bench.dtype, toy_moe(), dispatcher, *bench.stream),
+  MoeBench(RankBench& bench, ExpertDispatcher& dispatcher, bool with_gradients = true,
+           const MoeConfig& config = toy_moe())
+      : moe(*bench.ops, "moe", bench.dtype, config, dispatcher, *bench.stream),
         store(*bench.ops, moe.parameters(), {.with_gradients = with_gradients}, *bench.stream),
         balance_loss_1(bench.ops->empty({1}, accumulation_dtype(bench.dtype))),
         counts_E(bench.ops->empty({kExperts}, DType::i64)) {

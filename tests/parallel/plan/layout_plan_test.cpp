@@ -240,6 +240,14 @@ TEST(LayoutPlan, HonoursNodeLimitedRouting) {
   // A rank of four MoE layers: 4 trips, 120 micro-batches, 4096 rows of 7168 bf16, 4 nodes of which 7/8 are others.
   const LayoutPlan plan = plan_layout(question);
   EXPECT_DOUBLE_EQ(plan.pipeline[5].sent.ep_between_nodes, 4.0 * 120 * 4 * 4096 * 7168 * 2 * 4 * 7 / 8);
+
+  // In FP8 half of the trips, those to experts, take a byte an element and 64 for 56 scales.
+  PlanQuestion fp8 = question;
+  fp8.model.fp8 = true;
+  EXPECT_DOUBLE_EQ(plan_layout(fp8).pipeline[5].sent.ep_between_nodes,
+                   2.0 * 120 * 4 * 4096 * (7168 * 2 + 7168 + 64) * 4 * 7 / 8);
+  fp8.model.fp8_dispatch = false;
+  EXPECT_EQ(plan_layout(fp8).pipeline[5].sent.ep_between_nodes, plan.pipeline[5].sent.ep_between_nodes);
 }
 
 // Promise: an impossible layout is refused with the option, its value and what would do.

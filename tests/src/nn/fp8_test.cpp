@@ -1,7 +1,7 @@
 // Layers that multiply in FP8: close to the same layers without, by as much as E4M3 rounds.
 #include <gtest/gtest.h>
 
-#include "src/nn/grouped_experts.hpp"
+#include "src/nn/moe.hpp"
 #include "src/nn/swiglu.hpp"
 #include "tests/src/nn/layer_bench.hpp"
 
@@ -88,8 +88,8 @@ TEST_F(Fp8Layers, ExpertsAreRounded) {
     for (const Parameter* p : experts.parameters()) bench_.ops().fill(p->grad, 0.0, bench_.stream());
     GroupedExperts::Saved saved;
     std::vector<std::vector<double>> results;
-    results.push_back(bench_.values(experts.forward(bench_.training(), x, offsets, saved)));
-    results.push_back(bench_.values(experts.backward_input(bench_.training(), dy, saved)));
+    results.push_back(bench_.values(experts.forward(bench_.training(), Activation(x), offsets, saved)));
+    results.push_back(bench_.values(experts.backward_input(bench_.training(), Activation(dy), saved)));
     experts.backward_weight(bench_.training(), saved);
     for (const Parameter* p : experts.parameters()) results.push_back(bench_.values(p->grad));
     return results;
@@ -104,6 +104,41 @@ TEST_F(Fp8Layers, ExpertsAreRounded) {
     if (i < 4) {
       EXPECT_EQ(from_fp8[i], again[i]) << kNames[i];
     }
+  }
+}
+
+// Promise: a whole mixture of experts in FP8 is the same one rounded, whether rows are FP8 before they go to the
+// experts or there; then experts keep rows, and gradients of their results, as they came.
+TEST_F(Fp8Layers, MixtureOfExpertsIsRounded) {
+  MoeConfig config;
+  config.router.args = {.num_experts = 4, .top_k = 2};
+  config.router.dim = config.dim = 160;
+  config.moe_inter_dim = 144;
+  config.num_shared_experts = 1;
+  LocalDispatcher dispatcher(4);
+  const auto loss_1 = bench_.ops().empty({1}, DType::f32), counts_E = bench_.ops().empty({4}, DType::i64);
+  bench_.ops().fill(counts_E, 0.0, bench_.stream());
+  const Tensor x = random({48, 160}, 1), dy = random({48, 160}, 2);
+  std::vector<std::vector<std::vector<double>>> results;
+  for (const auto& [fp8, dispatch] : {std::pair{false, false}, {true, false}, {true, true}}) {
+    Moe moe(bench_.ops(), "moe", DType::f32, config, dispatcher, bench_.stream());
+    if (fp8) moe.use_fp8(KeptInputs::numbers, dispatch);
+    bench_.give_parameters(moe.parameters());
+    moe.router().set_sums(loss_1, counts_E);
+    Moe::Saved saved;
+    auto& found = results.emplace_back();
+    found.push_back(bench_.values(moe.forward(bench_.training(), x, saved)));
+    EXPECT_EQ(saved.experts.x_RD.holds_fp8_alone(), dispatch);
+    found.push_back(bench_.values(moe.backward_input(bench_.training(), dy, saved)));
+    EXPECT_EQ(saved.experts.dy_RD.holds_fp8_alone(), dispatch);
+    moe.backward_weight(bench_.training(), saved);
+    for (const Parameter* p : moe.parameters())
+      if (p->group == GradientGroup::expert) found.push_back(bench_.values(p->grad));
+  }
+  for (std::size_t i = 0; i < results[0].size(); ++i) {
+    expect_near(results[1][i], results[0][i], kNames[i], 0.1);
+    expect_near(results[2][i], results[0][i], kNames[i], 0.1);
+    EXPECT_NE(results[1][i], results[2][i]) << kNames[i];
   }
 }
 
