@@ -38,12 +38,15 @@ Tensor Linear::forward(ExecContext& ctx, Activation& x_TI, Saved& saved) {
 }
 
 void Linear::forward_into(ExecContext& ctx, Activation& x_TI, Tensor y_TO, bool accumulate, Saved& saved) {
+  const bool fused = has_bias_ && !fp8_ && !accumulate;
   if (fp8_)
     ctx.ops.gemm_fp8(y_TO, x_TI.fp8_rows(ctx, kept_inputs_), fp8_->of(ctx, weight_OI_, Transpose::no), accumulate,
                      ctx.compute);
+  else if (fused)
+    ctx.ops.gemm_bias(y_TO, x_TI.numbers(ctx), weight_OI_.weight, bias_O_.weight, ctx.compute);
   else
     ctx.ops.gemm(y_TO, x_TI.numbers(ctx), Transpose::no, weight_OI_.weight, Transpose::yes, accumulate, ctx.compute);
-  if (has_bias_) ctx.ops.add_bias(y_TO, bias_O_.weight, ctx.compute);
+  if (has_bias_ && !fused) ctx.ops.add_bias(y_TO, bias_O_.weight, ctx.compute);
   if (ctx.training) saved.x_TI = x_TI.kept(ctx, kept_inputs_);
 }
 

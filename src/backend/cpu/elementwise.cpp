@@ -71,6 +71,11 @@ void CpuBackend::add_bias(Tensor x_TO, const Tensor& b_O, Stream& stream) {
   });
 }
 
+void CpuBackend::gemm_bias(Tensor y_TO, const Tensor& x_TI, const Tensor& w_OI, const Tensor& b_O, Stream& stream) {
+  gemm(y_TO, x_TI, Transpose::no, w_OI, Transpose::yes, false, stream);
+  add_bias(y_TO, b_O, stream);
+}
+
 void CpuBackend::bias_backward(Tensor db_O, const Tensor& dy_TO, Stream& stream) {
   const std::int64_t rows = dy_TO.shape().flat_rows(), columns = dy_TO.shape().back();
   require(db_O.numel() == columns && db_O.dtype() == accumulation_dtype(dy_TO.dtype()), "bias_backward",

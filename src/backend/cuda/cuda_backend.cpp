@@ -63,6 +63,13 @@ void CudaBackend::gemm(Tensor c, const Tensor& a, Transpose transpose_a, const T
   products.gemm(c, a, transpose_a, b, transpose_b, accumulate, rows_alike(), stream);
 }
 
+void CudaBackend::gemm_bias(Tensor y_TO, const Tensor& x_TI, const Tensor& w_OI, const Tensor& b_O, Stream& stream) {
+  MatrixProducts& products = state_->products.try_emplace(&stream, state_->device).first->second;
+  if (products.gemm_bias(y_TO, x_TI, w_OI, b_O, rows_alike(), stream)) return;
+  gemm(y_TO, x_TI, Transpose::no, w_OI, Transpose::yes, false, stream);
+  add_bias(y_TO, b_O, stream);
+}
+
 void CudaBackend::gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate, Stream& stream) {
   MatrixProducts& products = state_->products.try_emplace(&stream, state_->device).first->second;
   cuda::gemm_fp8(y_MN, a_MK, b_NK, accumulate, rows_alike(), products, stream);

@@ -14,12 +14,9 @@ std::uint32_t alignment_of(const Tensor& tensor) {
   return static_cast<std::uint32_t>(address & (~address + 1));
 }
 
-}  // namespace
-
-MatrixProducts::MatrixProducts(int device) : device_(device), library_(device) {}
-
-void MatrixProducts::gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b,
-                          bool accumulate, bool rows_alike, Stream& stream) {
+/// @throws Error when sizes or types do not fit.
+Product product_of(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b,
+                   bool rows_alike) {
   // What every row of a matrix of whole vectors has, wherever it stands.
   constexpr std::uint32_t kAlignmentOfRows = 16;
   rows_alike = rows_alike && transpose_a == Transpose::no;
@@ -42,6 +39,16 @@ void MatrixProducts::gemm(Tensor c, const Tensor& a, Transpose transpose_a, cons
   if (b.dtype() != product.in ||
       (product.out != product.in && (product.in != DType::bf16 || product.out != DType::f32)))
     throw Error("gemm: no such product of types: " + operands());
+  return product;
+}
+
+}  // namespace
+
+MatrixProducts::MatrixProducts(int device) : device_(device), library_(device) {}
+
+void MatrixProducts::gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b,
+                          bool accumulate, bool rows_alike, Stream& stream) {
+  const Product product = product_of(c, a, transpose_a, b, transpose_b, rows_alike);
   const Call call("gemm", stream, {c, a, b});
   if (product.m == 0 || product.n == 0) return;
   if (product.k == 0) {
@@ -49,6 +56,19 @@ void MatrixProducts::gemm(Tensor c, const Tensor& a, Transpose transpose_a, cons
     return;
   }
   library_.run(product, c.unsafe_data(), a.unsafe_data(), b.unsafe_data(), accumulate, call.stream());
+}
+
+bool MatrixProducts::gemm_bias(Tensor y_TO, const Tensor& x_TI, const Tensor& w_OI, const Tensor& b_O, bool rows_alike,
+                               Stream& stream) {
+  Product product = product_of(y_TO, x_TI, Transpose::no, w_OI, Transpose::yes, rows_alike);
+  require(b_O.numel() == product.n && b_O.dtype() == product.out, "gemm_bias", "a bias of the rows' width and type",
+          y_TO, b_O);
+  product.with_bias = true;
+  const Call call("gemm_bias", stream, {y_TO, x_TI, w_OI, b_O});
+  if (product.m == 0 || product.n == 0 || product.k == 0 || !library_.has_bias(product)) return false;
+  library_.run_bias(product, y_TO.unsafe_data(), x_TI.unsafe_data(), w_OI.unsafe_data(), b_O.unsafe_data(),
+                    call.stream());
+  return true;
 }
 
 bool MatrixProducts::gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate,

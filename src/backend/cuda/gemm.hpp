@@ -19,6 +19,10 @@ class MatrixProducts {
   void gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, bool accumulate,
             bool rows_alike, Stream& stream);
 
+  /// Backend::gemm_bias where cuBLAS adds the bias in the product. @returns whether it does.
+  bool gemm_bias(Tensor y_TO, const Tensor& x_TI, const Tensor& w_OI, const Tensor& b_O, bool rows_alike,
+                 Stream& stream);
+
   /// Backend::gemm_fp8 through cuBLAS, where it has the product. @returns whether it has.
   bool gemm_fp8(Tensor y_MN, const Fp8Matrix& a_MK, const Fp8Matrix& b_NK, bool accumulate, const Call& call);
 

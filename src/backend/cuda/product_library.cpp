@@ -68,7 +68,7 @@ struct Hash {
           static_cast<std::int64_t>(key.transpose_a) | static_cast<std::int64_t>(key.transpose_b) << 1 |
               static_cast<std::int64_t>(key.in) << 2 | static_cast<std::int64_t>(key.out) << 6 |
               static_cast<std::int64_t>(key.alignment) << 10 | static_cast<std::int64_t>(key.b_tiles) << 20 |
-              static_cast<std::int64_t>(key.rows_alike) << 24}) {
+              static_cast<std::int64_t>(key.rows_alike) << 24 | static_cast<std::int64_t>(key.with_bias) << 25}) {
       hash = (hash ^ static_cast<std::uint64_t>(value)) * 0xff51afd7ed558ccdU;
       hash ^= hash >> 32;
     }
@@ -145,6 +145,14 @@ const Plan& ProductLibrary::State::look_up(const Product& key) {
     check(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, &by_rows, sizeof(by_rows)),
           "scales");
   }
+  if (key.with_bias) {  // a number for every row of C^T
+    const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    const cudaDataType_t type = type_of(key.out);
+    check(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue)),
+          "a bias");
+    check(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof(type)),
+          "a bias");
+  }
   plan->a = key.transpose_a == Transpose::yes ? layout_of(key.in, key.k, key.m) : layout_of(key.in, key.m, key.k);
   plan->b = key.transpose_b == Transpose::yes ? layout_of(key.in, key.n, key.k) : layout_of(key.in, key.k, key.n);
   plan->c = layout_of(key.out, key.m, key.n);
@@ -190,6 +198,16 @@ void ProductLibrary::run(const Product& product, void* c, const void* a, const v
                        p.b.get(), a, p.a.get(), f64 ? static_cast<const void*>(&beta_d) : &beta_f, c, p.c.get(), c,
                        p.c.get(), &p.algorithm, state_->workspace_, kWorkspaceBytes, stream),
         "a matrix product");
+}
+
+bool ProductLibrary::has_bias(const Product& product) { return state_->look_up(product).exists; }
+
+void ProductLibrary::run_bias(const Product& product, void* c, const void* a, const void* b, const void* bias,
+                              cudaStream_t stream) {
+  const Plan& p = state_->plan(product);
+  check(cublasLtMatmulDescSetAttribute(p.description.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof(bias)),
+        "a bias");
+  run(product, c, a, b, false, stream);
 }
 
 bool ProductLibrary::has_fp8(const Product& product) {

@@ -23,6 +23,7 @@ struct Product {
   /// The algorithm is the one for kRowsAlike rows, whatever m is: a row of c then has the same bits in products of any
   /// m. Where a is not transposed.
   bool rows_alike = false;
+  bool with_bias = false;  ///< a number for every column of c is added before c is rounded. Not of u8
   bool operator==(const Product&) const = default;
 };
 
@@ -35,6 +36,11 @@ class ProductLibrary {
 
   /// Enqueues c = op(a) * op(b) (+ c when accumulate). @throws Error when there is no algorithm.
   void run(const Product& product, void* c, const void* a, const void* b, bool accumulate, cudaStream_t stream);
+
+  /// Whether there is a product of this shape with a bias.
+  bool has_bias(const Product& product);
+  /// Enqueues c = op(a) * op(b) + bias [n], of c's type. Where has_bias.
+  void run_bias(const Product& product, void* c, const void* a, const void* b, const void* bias, cudaStream_t stream);
 
   /// Whether there is a product of FP8 of this shape (in u8, a as it is, b transposed).
   bool has_fp8(const Product& product);

@@ -84,6 +84,27 @@ TEST_P(GemmTest, AgreesWithTheReference) {
         }
 }
 
+// Promise: y = x w^T + b is the product and its bias, rounded no more than the two after each other.
+TEST_P(GemmTest, AddsTheBias) {
+  const std::int64_t m = 37, n = 40, k = 72;
+  std::vector<double> vx, vw, vb, wanted;
+  const Tensor x = random({m, k}, GetParam().in, 1, vx), w = random({n, k}, GetParam().in, 2, vw),
+               b = random({n}, GetParam().out, 3, vb);
+  Tensor y = ops_->empty({m, n}, GetParam().out);
+  for (std::int64_t i = 0; i < m; ++i)
+    for (std::int64_t j = 0; j < n; ++j) {
+      double sum = vb[static_cast<std::size_t>(j)];
+      for (std::int64_t l = 0; l < k; ++l)
+        sum += vx[static_cast<std::size_t>(i * k + l)] * vw[static_cast<std::size_t>(j * k + l)];
+      wanted.push_back(sum);
+    }
+
+  ops_->gemm_bias(y, x, w, b, *stream_);
+
+  expect_near(read(y), wanted, 2 * bound(k));
+  EXPECT_THROW(ops_->gemm_bias(y, x, w, x, *stream_), Error);
+}
+
 // Promise: each expert multiplies its own rows, an expert without rows changes nothing, and the three grouped products
 // are the plain products of each group.
 TEST_P(GemmTest, GroupedProductsAreProductsOfTheGroups) {
@@ -137,8 +158,10 @@ TEST_P(GemmTest, GroupedProductsAreProductsOfTheGroups) {
   expect_near(read(dw_EOI), dw, acc == DType::f64 ? 1e-12 : 1e-5);
 }
 
-// Promise: a row of a product is the same bits alone, among many, and with any number of threads.
+// Promise: while rows are kept alike, a row of a product is the same bits alone, among many, and with any number of
+// threads.
 TEST_P(GemmTest, ARowDoesNotDependOnItsCompany) {
+  EXPECT_FALSE(ops_->keep_rows_alike(true));
   const std::int64_t m = 300, n = 256, k = 192;
   std::vector<double> unused;
   const Tensor a = random({m, k}, GetParam().in, 1, unused), b = random({n, k}, GetParam().in, 2, unused);

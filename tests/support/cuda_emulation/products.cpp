@@ -10,12 +10,13 @@
 namespace athanor::cuda {
 namespace {
 
+/// bias: of every column, or null.
 template <class In, class Out>
-void multiply(const Product& p, Out* c, const In* a, const In* b, bool accumulate) {
+void multiply(const Product& p, Out* c, const In* a, const In* b, bool accumulate, const Out* bias) {
   using Acc = std::conditional_t<std::is_same_v<In, double>, double, float>;
   for (std::int64_t i = 0; i < p.m; ++i)
     for (std::int64_t j = 0; j < p.n; ++j) {
-      Acc sum = accumulate ? static_cast<Acc>(c[i * p.n + j]) : Acc{0};
+      Acc sum = accumulate ? static_cast<Acc>(c[i * p.n + j]) : bias ? static_cast<Acc>(bias[j]) : Acc{0};
       for (std::int64_t k = 0; k < p.k; ++k)
         sum += static_cast<Acc>(a[p.transpose_a == Transpose::yes ? k * p.m + i : i * p.k + k]) *
                static_cast<Acc>(b[p.transpose_b == Transpose::yes ? j * p.k + k : k * p.n + j]);
@@ -43,6 +44,22 @@ void multiply_fp8(const Product& p, Out* c, const std::uint8_t* a, const float* 
     }
 }
 
+void enqueue_product(const Product& product, void* c, const void* a, const void* b, bool accumulate, const void* bias,
+                     cudaStream_t stream) {
+  emulation::enqueue(stream, [=] {
+    const auto with = [&](auto in, auto out) {
+      using In = decltype(in);
+      using Out = decltype(out);
+      multiply(product, static_cast<Out*>(c), static_cast<const In*>(a), static_cast<const In*>(b), accumulate,
+               static_cast<const Out*>(bias));
+    };
+    if (product.in == DType::f64) return with(double{}, double{});
+    if (product.in == DType::f32) return with(float{}, float{});
+    if (product.out == DType::f32) return with(bf16{}, float{});
+    return with(bf16{}, bf16{});
+  });
+}
+
 }  // namespace
 
 struct ProductLibrary::State {};
@@ -52,17 +69,14 @@ ProductLibrary::~ProductLibrary() = default;
 
 void ProductLibrary::run(const Product& product, void* c, const void* a, const void* b, bool accumulate,
                          cudaStream_t stream) {
-  emulation::enqueue(stream, [=] {
-    const auto with = [&](auto in, auto out) {
-      using In = decltype(in);
-      using Out = decltype(out);
-      multiply(product, static_cast<Out*>(c), static_cast<const In*>(a), static_cast<const In*>(b), accumulate);
-    };
-    if (product.in == DType::f64) return with(double{}, double{});
-    if (product.in == DType::f32) return with(float{}, float{});
-    if (product.out == DType::f32) return with(bf16{}, float{});
-    return with(bf16{}, bf16{});
-  });
+  enqueue_product(product, c, a, b, accumulate, nullptr, stream);
+}
+
+bool ProductLibrary::has_bias(const Product& product) { return product.in != DType::f64; }
+
+void ProductLibrary::run_bias(const Product& product, void* c, const void* a, const void* b, const void* bias,
+                              cudaStream_t stream) {
+  enqueue_product(product, c, a, b, false, bias, stream);
 }
 
 bool ProductLibrary::has_fp8(const Product& product) {
