@@ -2,6 +2,7 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/cuda_emulation/counts.hpp"
 #include "tests/support/cuda_emulation/memory.hpp"
 #include "tests/support/cuda_emulation/streams.hpp"
 
@@ -97,6 +99,8 @@ void enqueue(cudaStream_t stream, std::function<void()> work) {
 using emulation::DeviceMemory;
 
 namespace {
+std::atomic<std::int64_t> num_allocations = 0, num_waits = 0;
+
 std::vector<cudaStream_t>& streams() {
   static std::vector<cudaStream_t> all;
   return all;
@@ -110,6 +114,8 @@ bool breaks_a_capture() {
   return any;
 }
 }  // namespace
+
+emulation::Counts emulation::counts() { return {num_allocations, num_waits}; }
 
 // ---- failures and devices
 
@@ -181,6 +187,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 cudaError_t cudaMalloc(void** data, std::size_t bytes) {
   const std::lock_guard lock(device_lock());
   if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
+  ++num_allocations;
   *data = DeviceMemory::one().allocate(bytes);
   return *data ? cudaSuccess : cudaErrorMemoryAllocation;
 }
@@ -191,6 +198,7 @@ cudaError_t cudaFree(void* data) {
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** data, std::size_t bytes, unsigned) {
+  ++num_allocations;
   *data = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   return *data ? cudaSuccess : cudaErrorMemoryAllocation;
 }
@@ -215,11 +223,13 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  ++num_waits;
   if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   stream->queue->run_until(stream->queue->enqueued);
   return stream->queue->told();
 }
 cudaError_t cudaDeviceSynchronize() {
+  ++num_waits;
   const std::lock_guard lock(device_lock());
   if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   for (const cudaStream_t stream : streams()) stream->queue->run_until(stream->queue->enqueued);
@@ -256,6 +266,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  ++num_waits;
   if (breaks_a_capture()) return cudaErrorStreamCaptureUnsupported;
   if (event->mark.queue) event->mark.queue->run_until(event->mark.at);
   return cudaSuccess;
