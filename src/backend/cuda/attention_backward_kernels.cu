@@ -11,7 +11,6 @@ namespace {
 
 constexpr int kRows = 64;  ///< the rows a block owns: keys in the first pass, queries in the second
 constexpr int kTurn = 32;  ///< the rows that come by: queries, keys
-constexpr float kLog2E = 1.4426950408889634F;
 
 /// Padded widths. Where both gradients are too wide for one warp's registers, two warps share rows and take half of the
 /// columns each (both make all scores).
@@ -23,18 +22,6 @@ struct Shape {
   static constexpr std::size_t kSharedBytes = sizeof(bf16) * (kRows * (kQk + kV) + 2 * kStage) +
                                               16 * 2 * kTurn;  // the last: a Query for each row that comes by
 };
-
-/// What a query brings: log sum exp for powers of two, delta, and the keys [lo, hi) it sees; nothing where it is none.
-struct Query {
-  float lse, delta;
-  int lo, hi;
-};
-
-__device__ inline Query query_of(const AttendBackwardArgs<bf16>& a, int t, int end, int head) {
-  if (t >= end) return {0, 0, 0, 0};
-  const std::int64_t row = static_cast<std::int64_t>(t) * a.num_heads + head;
-  return {a.lse_TH[row] * kLog2E, a.delta_TH[row], a.key_begin_T[t], key_end_of(a, t)};
-}
 
 template <class S>
 struct Memory {

@@ -65,6 +65,18 @@ __device__ inline float widened(bf16 value) { return to_float(value); }
 __device__ inline float widened(float value) { return value; }
 __device__ inline double widened(double value) { return value; }
 
+/// What a query brings: log sum exp for powers of two, delta, and the keys [lo, hi) it sees; nothing where it is none.
+struct Query {
+  float lse, delta;
+  int lo, hi;
+};
+
+__device__ inline Query query_of(const AttendBackwardArgs<bf16>& a, int t, int end, int head) {
+  if (t >= end) return {0, 0, 0, 0};
+  const std::int64_t row = static_cast<std::int64_t>(t) * a.num_heads + head;
+  return {a.lse_TH[row] * kLog2E, a.delta_TH[row], a.key_begin_T[t], key_end_of(a, t)};
+}
+
 /// delta_TH = rowsum(d_o * o); a warp a row.
 template <class T, int kThreads>
 __global__ void __launch_bounds__(kThreads) row_dots_kernel(AttendBackwardArgs<T> a) {

@@ -10,7 +10,6 @@ namespace athanor::cuda {
 namespace {
 
 constexpr int kRows = 64, kKeys = kKeysOfTile;
-constexpr float kLog2E = 1.4426950408889634F;
 
 /// Padded widths. Where V is too wide for the registers of one warp, two warps share its rows: each takes half of the
 /// keys of a score and half of the columns of the output.

@@ -168,6 +168,8 @@ struct TiledAttendBackward {
 };
 TiledShape tiled_attend_backward_shape(int qk_dim, int v_dim);
 cudaError_t launch_tiled_attend_backward(const TiledAttendBackward& args, int blocks, cudaStream_t stream);
+/// Its first pass, after delta: dk and dv.
+cudaError_t launch_tiled_attend_backward_keys(const TiledAttendBackward& args, int blocks, cudaStream_t stream);
 
 cudaError_t launch_attend_backward(const AttendBackwardArgs<bf16>& args, int processors, cudaStream_t stream);
 cudaError_t launch_attend_backward(const AttendBackwardArgs<float>& args, int processors, cudaStream_t stream);

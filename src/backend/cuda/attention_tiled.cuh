@@ -11,7 +11,6 @@ namespace athanor::cuda {
 
 inline constexpr int kOwnRows = 2 * kRowsOfWarpgroup;
 inline constexpr int kBytesOfBarriers = 1024;  ///< so that shared memory stays a multiple of 1024
-inline constexpr float kLog2E = 1.4426950408889634F;
 
 /// kRowCount rows of kWidth bf16 in shared memory.
 template <int kRowCount, int kWidth>

@@ -9,6 +9,8 @@
 
 namespace athanor::cuda {
 
+inline constexpr float kLog2E = 1.4426950408889634F;
+
 /// Rows [begin, end) of tokens, heads [head, head + heads) of key/value head g, keys from `origin` (QueryTile).
 struct Unit {
   int begin, end, origin, g, head, heads, split;

@@ -6,6 +6,9 @@
 namespace athanor::cuda {
 namespace {
 
+/// fp8_tiles, which is the host's.
+__device__ inline std::int64_t tiles_of_row(std::int64_t width) { return (width + kFp8Tile - 1) / kFp8Tile; }
+
 constexpr std::int64_t kPiece = 16;  ///< bytes a thread moves
 
 __device__ inline float scale_of(unsigned exponent) { return __uint_as_float(exponent << 23); }
@@ -25,7 +28,7 @@ struct PackRows {
     }
     for (std::int64_t j = 0; j < kPiece; ++j) {
       const std::int64_t tile = at - width + j;
-      to[j] = tile < fp8_tiles(width)
+      to[j] = tile < tiles_of_row(width)
                   ? static_cast<std::uint8_t>(__float_as_uint(scales[tile * rows + row]) >> 23 & 0xffU)
                   : std::uint8_t{0};
     }
@@ -51,7 +54,7 @@ struct PermuteRows {
       *reinterpret_cast<uint4*>(values + row * width + at) = *reinterpret_cast<const uint4*>(from);
       return;
     }
-    for (std::int64_t j = 0; j < kPiece && at - width + j < fp8_tiles(width); ++j)
+    for (std::int64_t j = 0; j < kPiece && at - width + j < tiles_of_row(width); ++j)
       scales[(at - width + j) * rows + row] = scale_of(from[j]);
   }
 };
@@ -85,7 +88,7 @@ __global__ void unpermute_fp8_backward_kernel(std::uint8_t* values, float* scale
       for (int e = 0; e < 4; ++e) dot += dy[e] * of_x[4 * w + e];
     }
   }
-  for (std::int64_t tile = threadIdx.x; tile < fp8_tiles(width); tile += blockDim.x)
+  for (std::int64_t tile = threadIdx.x; tile < tiles_of_row(width); tile += blockDim.x)
     scales[tile * rows + row] = scale_of(exponents[tile]) * weights[pair];
   dot = team_sum(dot);
   if (threadIdx.x == 0) dweights[pair] = dot;
