@@ -261,7 +261,10 @@ Inner Sizes::moe() const {
   m.backward_peak = dy_all + std::max({shared_backward, combining, in_experts, dispatching, routing, rounding});
   m.weight_kept = kept_back + scores + dy_all;
   // In B the experts' W follows at once, and the router's alone is left.
-  m.fused_peak = dy_all + std::max({shared_backward, combining, in_experts, dispatching});
+  const std::int64_t turned = turned_of_experts(pairs, c.dim) + turned_of_experts(pairs, c.moe_inter_dim);
+  const std::int64_t weighting =
+      all_kept - weights + dweights + row + x + travelling + (partial > 0 ? x_again : 0) + turned;
+  m.fused_peak = dy_all + std::max({shared_backward, combining, in_experts, dispatching, weighting});
   m.fused_kept = x + scores;
   return out;
 }
