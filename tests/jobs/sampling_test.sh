@@ -25,14 +25,16 @@ done
 [ "$(count wrong)" -gt 0 ] || fail "a model of this size is never wrong?"
 grep -q accepted "$work/one/summary.md" || fail "summary.md has no acceptance rate"
 
-# All of it right, by the program's own check on what was sampled; nothing in it twice; R1's layout.
+# All of it right, by the program's own check on what was sampled; nothing in it twice; R1's layout, its last sentence in
+# signs, or in words where the completion has a word.
 grep '"completion":' "$conversations" > "$work/sampled.jsonl"
 [ "$(wc -l < "$work/sampled.jsonl")" -eq "$kept" ] || fail "$(wc -l < "$work/sampled.jsonl") sampled conversations, $kept were kept"
 "$athanor" score --reward=accuracy --input="$work/sampled.jsonl" > "$work/scores" || fail "athanor score"
 [ "$(grep -c '"accuracy":1.0' "$work/scores")" -eq "$kept" ] || fail "not all are right: $(grep -v '"accuracy":1.0' "$work/scores" | head -3)"
 [ "$(sed 's/"answer":.*//' "$work/sampled.jsonl" | sort | uniq -d | wc -l)" -eq 0 ] || fail "duplicates"
-[ "$(grep -c '"reasoning_content":"[^"]*","content":"#### -*[0-9]*"}' "$work/sampled.jsonl")" -eq "$kept" ] ||
-  fail "not R1's layout: $(head -2 "$work/sampled.jsonl")"
+layout='"reasoning_content":"[^"]*","content":"(#### -*[0-9]+|The answer is -*[0-9]+\.)"}'
+[ "$(grep -cE "$layout" "$work/sampled.jsonl")" -eq "$kept" ] ||
+  fail "not R1's layout: $(grep -vE "$layout" "$work/sampled.jsonl" | head -2)"
 [ "$(grep -c '"stage":"base","checkpoint":"step_00000300"' "$work/sampled.jsonl")" -eq "$kept" ] || fail "no provenance"
 mixed=$(grep -c generated:greetings "$conversations")
 [ $((mixed * 4 - kept)) -ge -2 ] && [ $((mixed * 4 - kept)) -le 2 ] || fail "$mixed greetings with $kept sampled are not one in five"
