@@ -100,7 +100,7 @@ class Backend {
   /// c = op(a) * op(b) (+ c when accumulate). a, b: x; c: x or acc. Linear: y_TO = x_TI * w_OI^T.
   virtual void gemm(Tensor c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b,
                     bool accumulate, Stream& stream) = 0;
-  /// y_TO = x_TI * w_OI^T + b_O; types as of gemm, b of y's. A GPU rounds once, behind the bias; elsewhere it is gemm, add_bias.
+  /// y_TO = x_TI * w_OI^T + b_O; types as of gemm, b of y's. A GPU rounds once; elsewhere it is gemm and add_bias.
   virtual void gemm_bias(Tensor y_TO, const Tensor& x_TI, const Tensor& w_OI, const Tensor& b_O, Stream& stream) = 0;
   /// Rows [offsets[e], offsets[e+1]) of x_RI times expert e's matrix: y_RO = x_RI * w_EOI[e]^T. offsets_E1: i32 on the
   /// device; rows past offsets[E] are left alone.
