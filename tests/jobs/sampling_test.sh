@@ -74,8 +74,10 @@ refused bad "share of the whole" --sampling.mix=generated:greetings
 refused bad "nowhere.jsonl" --sampling.decontaminate=jsonl:/nowhere.jsonl
 refused bad "has no end" --sampling.problems=0
 [ -z "$(ls -A "$work/bad/stages" 2> /dev/null)" ] || fail "a stage began that cannot end"
+# So many rounds that it is stopped in the midst of them, however fast the machine.
+other=("${options[@]}" --sampling.problems=100000 "${long[@]:3}")
 with_base "$work/other"
-ranks 2 run "${long[@]}" --run.folder="$work/other" > "$work/kill.log" 2>&1 &
+ranks 2 run "${other[@]}" --run.folder="$work/other" > "$work/kill.log" 2>&1 &
 job=$!
 for _ in $(seq 600); do
   [ "$(rounds "$work/other")" -ge 1 ] 2> /dev/null && break
@@ -84,5 +86,5 @@ done
 touch "$work/other/STOP"
 wait $job
 [ ! -e "$work/other/stages/cold_start/data/conversations.jsonl" ] || fail "the file STOP came too late"
-refused other "sampling.temperature: 1.0 -> 0.5" "${long[@]:2}" --cold_start.sampling.temperature=0.5
+refused other "sampling.temperature: 1.0 -> 0.5" "${other[@]:2}" --cold_start.sampling.temperature=0.5
 finish
