@@ -15,7 +15,7 @@ CUtensorMap rows_of_heads(const bf16* data, std::int64_t rows, int heads, int wi
 }
 
 bool can_be_tiled(std::initializer_list<const Tensor*> operands, const AttentionArgs& args, const Call& call) {
-  return capability_of(call.device()) == 90 && whole_vectors(operands, {args.qk_dim, args.v_dim});
+  return has_hopper_kernels(call.device()) && whole_vectors(operands, {args.qk_dim, args.v_dim});
 }
 
 }  // namespace

@@ -58,6 +58,15 @@ int capability_of(int device) {
   return 10 * major + minor;
 }
 
+bool has_hopper_kernels(int device) {
+#ifdef ATHANOR_HOPPER_KERNELS
+  return capability_of(device) == 90;
+#else
+  static_cast<void>(device);
+  return false;
+#endif
+}
+
 DeviceGuard::DeviceGuard(int device) : device_(device) {
   check(cudaGetDevice(&previous_), "which device is current");
   if (previous_ != device_) check(cudaSetDevice(device_), "make a device current");

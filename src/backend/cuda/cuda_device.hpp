@@ -25,6 +25,9 @@ int device_count(std::string_view* reason = nullptr);
 std::string description_of(int device);
 /// Compute capability of a device: 90 for 9.0.
 int capability_of(int device);
+/// Whether kernels of wgmma.cuh and tile_copy.cuh run there: on Hopper, in a program built for sm_90a. Elsewhere they
+/// trap.
+bool has_hopper_kernels(int device);
 
 /// Makes a device current for a scope. CUDA keeps the current device per host thread.
 class DeviceGuard {

@@ -43,7 +43,7 @@ Fp8GroupedProduct product_of(const char* op, const Tensor& y, const Fp8Matrix& a
 void run(Fp8GroupedProduct p, DType out, const Call& call) {
   const int processors = processors_of(call.device());
   p.product.whole_c = has_whole_c(p.product, out);
-  if (capability_of(call.device()) == 90 && p.product.depth > 0)
+  if (has_hopper_kernels(call.device()) && p.product.depth > 0)
     call.check(launch_tiled_fp8_product({tiled_product(p.product, 1, kTiledRows), p.a_scales, p.b_scales}, out,
                                         processors, call.stream()));
   else

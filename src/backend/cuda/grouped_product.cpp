@@ -15,7 +15,7 @@ bool whole(std::int64_t elements, std::size_t element_bytes) {
 /// The copy engine moves whole vectors.
 bool can_be_tiled(const GroupedProduct& p, int device) {
   const auto in_place = [](const void* at) { return reinterpret_cast<std::uintptr_t>(at) % 16 == 0; };
-  return capability_of(device) == 90 && p.whole_vectors && whole(p.a_of_group, 2) && whole(p.b_of_group, 2) &&
+  return has_hopper_kernels(device) && p.whole_vectors && whole(p.a_of_group, 2) && whole(p.b_of_group, 2) &&
          in_place(p.a) && in_place(p.b) && p.depth > 0;
 }
 
